@@ -1,0 +1,54 @@
+# make demo   the whole story in a terminal, without a cluster
+# make test   the tests; under five minutes
+# make lint   ruff, mypy, import-linter, codespell
+# make e2e    the same operator against a real kube-apiserver (KUBEBUILDER_ASSETS, or /usr/local/kubebuilder/bin)
+# make bench  figures, printed
+# make lock   resolve the dependencies anew
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint format e2e bench lock clean
+
+demo: $(READY)
+	@$(BIN)/pipeline-approver demo
+
+test: $(READY)
+	$(BIN)/pytest -m "not e2e" $(ARGS)
+
+e2e: $(READY)
+	$(BIN)/pytest -m e2e $(ARGS)
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+	  pyproject.toml -o deploy/requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+	  --extra sandbox --group dev pyproject.toml -c deploy/requirements.txt -o tests/requirements.txt
+
+$(READY): pyproject.toml tests/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: Python 3.11 or newer is needed; name one with PYTHON=…' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo 'make: no virtual environment could be made; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

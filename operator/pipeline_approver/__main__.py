@@ -1,0 +1,7 @@
+"""`python -m pipeline_approver`."""
+
+import sys
+
+from pipeline_approver.cli import main
+
+sys.exit(main())

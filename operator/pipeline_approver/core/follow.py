@@ -1,0 +1,224 @@
+"""What becomes of a recorded decision: read from Feldera, never guessed."""
+
+import datetime
+from dataclasses import dataclass, replace
+
+from pipeline_approver.core.case import (
+    AWAITING_APPROVAL,
+    COMING_UP,
+    PROVISIONED,
+    RUNNING,
+    STOPPED,
+    Action,
+    Case,
+    Problem,
+    ReadCheckpoint,
+    RequestCheckpoint,
+)
+from pipeline_approver.core.change import clip
+from pipeline_approver.core.conditions import CHECKPOINT_DURABLE, MESSAGE_LENGTH, find_condition
+from pipeline_approver.core.observation import PipelineView
+from pipeline_approver.core.resource import CheckpointMode
+from pipeline_approver.core.status import (
+    HISTORY_LENGTH,
+    IN_FLIGHT,
+    CheckpointStep,
+    Decision,
+    Handled,
+    Outcome,
+    Status,
+    Verdict,
+)
+from pipeline_approver.core.times import Moment
+
+SOONEST_CHECKPOINT_READ = datetime.timedelta(seconds=1)
+LATEST_CHECKPOINT_READ = datetime.timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one rule answers."""
+
+    unchanged: bool = False
+    """The status stays as it is."""
+    decision: Decision | None = None
+    """The decision as it is recorded from now on."""
+    attempt: Decision | None = None
+    """A recorded decision that may be sent (again) now."""
+    handled: Handled | None = None
+    action: Action | None = None
+    recheck_at: Moment | None = None
+    hold: Problem | None = None
+    """Why the request that waits is not decided."""
+    keep_request: bool = False
+
+
+def follow_decision(case: Case) -> Step | None:
+    """The next step of a decision that is not at its end; None when there is none."""
+    decision = case.status.decision
+    if decision is None:
+        return None
+    if decision.outcome in IN_FLIGHT:
+        approved = decision.verdict is Verdict.APPROVED
+        return _follow_approval(case, decision) if approved else _follow_rejection(case, decision)
+    if decision.outcome is Outcome.BOOTSTRAPPED:
+        return _follow_checkpoint(case, decision)
+    return None
+
+
+def record_decision(before: Status, decision: Decision | None) -> Status:
+    """The status with a decision in it; one that came to its end is appended to the history."""
+    if decision is None or decision == before.decision:
+        return before
+    status = replace(before, decision=decision)
+    fresh = before.decision is None or _identity(before.decision) != _identity(decision)
+    if fresh and decision.verdict is Verdict.APPROVED:
+        # The number spoke of an earlier process.
+        status = replace(status, checkpoint_sequence_number=None, checkpoint_incarnation="")
+    ended = decision.outcome not in IN_FLIGHT
+    was_ended = before.decision is not None and not fresh and before.decision.outcome not in IN_FLIGHT
+    if ended and not was_ended:
+        entry = replace(
+            decision,
+            attempts=0,
+            retry_at=None,
+            checkpoint=None,
+            checkpoint_sequence_number=status.checkpoint_sequence_number,
+        )
+        status = replace(status, history=(*before.history, entry)[-HISTORY_LENGTH:])
+    return status
+
+
+def _identity(decision: Decision) -> tuple[object, ...]:
+    return (decision.request_id, decision.verdict, decision.at, decision.by)
+
+
+def _follow_approval(case: Case, decision: Decision) -> Step:
+    view = case.view
+    if view is None:
+        return _end(decision, Outcome.SUPERSEDED, "the pipeline was deleted in Feldera")
+    if view.deployment_id != decision.deployment_id:
+        return _end_elsewhere(decision, view)
+    if view.status == AWAITING_APPROVAL:
+        return _follow_waiting(case, decision, view)
+    if view.status in RUNNING:
+        return _finish_bootstrap(case, decision)
+    if view.deployment_error is not None and view.resources_desired_status != PROVISIONED:
+        return _end(decision, Outcome.FAILED, _explain_error(view))
+    if decision.outcome is Outcome.SENDING and view.status in COMING_UP:
+        message = "Feldera's answer is not known, but the pipeline has left AwaitingApproval"
+        return Step(decision=replace(decision, outcome=Outcome.SENT, message=message))
+    return Step(keep_request=True)
+
+
+def _follow_waiting(case: Case, decision: Decision, view: PipelineView) -> Step:
+    """The pipeline waits, and the decision is on its way: is it time to send it (again)?"""
+    if case.observation.program is None or view.diff is None:
+        return Step(keep_request=True)
+    leaving = view.resources_desired_status != PROVISIONED or (
+        decision.verdict is Verdict.APPROVED and view.desired_status not in RUNNING
+    )
+    if leaving:
+        return Step(keep_request=True)
+    if case.resource.suspend:
+        hold = Problem(reason="Suspended", message="spec.suspend is true, so the decision is not sent")
+        return Step(hold=hold, keep_request=True)
+    if decision.retry_at is not None and case.now < decision.retry_at:
+        return Step(recheck_at=decision.retry_at, keep_request=True)
+    return Step(attempt=decision)
+
+
+def _finish_bootstrap(case: Case, decision: Decision) -> Step:
+    message = decision.message if decision.outcome is Outcome.SENT else ""
+    done = replace(decision, outcome=Outcome.BOOTSTRAPPED, message=message, retry_at=None)
+    if case.resource.checkpoint is CheckpointMode.NEVER:
+        return Step(decision=done)
+    if case.status.checkpoint_sequence_number is not None:
+        # The answer to the approval named the checkpoint.
+        return Step(decision=replace(done, checkpoint=CheckpointStep.REQUESTED))
+    if case.resource.suspend:
+        return Step(decision=replace(done, checkpoint=CheckpointStep.PENDING))
+    # The answer is written together with the outcome: one write less, and a crash in between asks once more.
+    return Step(unchanged=True, action=RequestCheckpoint(request_id=decision.request_id))
+
+
+def _follow_rejection(case: Case, decision: Decision) -> Step:
+    view = case.view
+    if view is None:
+        return _end(decision, Outcome.SUPERSEDED, "the pipeline was deleted in Feldera")
+    if view.deployment_id != decision.deployment_id:
+        if decision.outcome is Outcome.SENT or view.deployment_id is None:
+            return _end(decision, Outcome.STOPPED, "")
+        return _end_elsewhere(decision, view)
+    if view.status == STOPPED:
+        return _end(decision, Outcome.STOPPED, "")
+    if view.status == AWAITING_APPROVAL:
+        return _follow_waiting(case, decision, view)
+    if view.status in (*RUNNING, *COMING_UP) and view.resources_desired_status == PROVISIONED:
+        return _end(
+            decision, Outcome.SUPERSEDED, "somebody else approved before the pipeline could be stopped"
+        )
+    return Step(keep_request=True)
+
+
+def _follow_checkpoint(case: Case, decision: Decision) -> Step | None:
+    """The checkpoint after a bootstrap; never in the way of another rule for long: a new request ends it."""
+    view = case.view
+    if decision.checkpoint not in (CheckpointStep.PENDING, CheckpointStep.REQUESTED):
+        return None
+    if view is None or view.deployment_id != decision.deployment_id:
+        lost = replace(
+            decision,
+            checkpoint=CheckpointStep.FAILED,
+            retry_at=None,
+            message="the pipeline was stopped before the checkpoint was known to be complete",
+        )
+        return Step(decision=lost)
+    if view.status not in RUNNING or case.resource.suspend:
+        return None
+    if decision.retry_at is not None and case.now < decision.retry_at:
+        return Step(recheck_at=decision.retry_at)
+    if decision.checkpoint is CheckpointStep.PENDING:
+        return Step(action=RequestCheckpoint(request_id=decision.request_id))
+    number = case.status.checkpoint_sequence_number
+    if number is None:
+        return Step(decision=replace(decision, checkpoint=CheckpointStep.PENDING))
+    return Step(
+        action=ReadCheckpoint(
+            request_id=decision.request_id, number=number, incarnation=case.status.checkpoint_incarnation
+        ),
+        recheck_at=case.now + checkpoint_interval(case),
+    )
+
+
+def checkpoint_interval(case: Case) -> datetime.timedelta:
+    """How long to wait before asking for the checkpoint again: as long as it has taken so far, within bounds."""
+    condition = find_condition(case.status.conditions, CHECKPOINT_DURABLE)
+    since = condition.since if condition and condition.since else case.now
+    return min(max(case.now - since, SOONEST_CHECKPOINT_READ), LATEST_CHECKPOINT_READ)
+
+
+def _end_elsewhere(decision: Decision, view: PipelineView) -> Step:
+    """The deployment that was judged is gone."""
+    if view.deployment_id is None:
+        if view.deployment_error is not None:
+            return _end(decision, Outcome.FAILED, _explain_error(view))
+        what = "the pipeline was stopped before it had bootstrapped"
+        return _end(decision, Outcome.SUPERSEDED, what)
+    return _end(
+        decision,
+        Outcome.SUPERSEDED,
+        f"the pipeline was started again as deployment {view.deployment_id} while the decision was being carried"
+        " out; check whether that deployment bootstrapped a change that nobody approved",
+    )
+
+
+def _end(decision: Decision, outcome: Outcome, message: str) -> Step:
+    return Step(
+        decision=replace(decision, outcome=outcome, message=clip(message, MESSAGE_LENGTH), retry_at=None)
+    )
+
+
+def _explain_error(view: PipelineView) -> str:
+    error = view.deployment_error
+    return f"{error.code}: {error.message}" if error else ""

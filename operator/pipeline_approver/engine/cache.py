@@ -1,0 +1,117 @@
+"""The Pipelines as last seen: slim values, found by key, by connection, and by the Feldera pipeline they stand for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline_approver.core.resource import APPROVE, REJECT, Resource
+from pipeline_approver.core.status import Handled
+from pipeline_approver.core.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionKey:
+    """Where a Pipeline's connection is configured: a Secret, or nowhere for the operator's own."""
+
+    namespace: str = ""
+    secret_name: str | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One Pipeline in the cache."""
+
+    resource: Resource
+    released: frozenset[str] = frozenset()
+    """Annotations that were seen with another value since the recorded one was used up."""
+
+
+class Cache:
+    """All Pipelines that the operator watches."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._names: dict[ConnectionKey, dict[str, set[str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> Entry | None:
+        """The Pipeline `namespace/name`, or None."""
+        return self._entries.get(key)
+
+    def keys(self) -> list[str]:
+        """The keys of all Pipelines."""
+        return list(self._entries)
+
+    def observe(self, resource: Resource) -> bool:
+        """Take in a Pipeline as it was read. False when it is older than what is known already."""
+        entry = self._entries.get(resource.key)
+        if entry is not None and entry.resource.uid == resource.uid:
+            if _is_older(resource.resource_version, entry.resource.resource_version):
+                return False
+            released = _carry_released(entry, resource)
+            self._unlink(entry.resource, resource)
+            entry.resource, entry.released = resource, released
+        else:
+            if entry is not None:
+                self.forget(resource.key)
+            entry = self._entries[resource.key] = Entry(resource, _find_released(resource))
+        self._names.setdefault(find_connection_key(resource), {}).setdefault(resource.pipeline_name, set()).add(
+            resource.key
+        )
+        return True
+
+    def forget(self, key: str) -> None:
+        """Drop a Pipeline."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._unlink(entry.resource, None)
+
+    def connections(self) -> Iterable[ConnectionKey]:
+        """The connections that Pipelines refer to."""
+        return self._names.keys()
+
+    def names(self, connection: ConnectionKey) -> dict[str, set[str]]:
+        """Feldera's pipeline names on a connection, and the keys of the Pipelines that stand for each."""
+        return self._names.get(connection, {})
+
+    def _unlink(self, old: Resource, new: Resource | None) -> None:
+        connection = find_connection_key(old)
+        if new is not None and (find_connection_key(new), new.pipeline_name) == (connection, old.pipeline_name):
+            return
+        names = self._names[connection]
+        names[old.pipeline_name].discard(old.key)
+        if not names[old.pipeline_name]:
+            del names[old.pipeline_name]
+        if not names:
+            del self._names[connection]
+
+
+def find_connection_key(resource: Resource) -> ConnectionKey:
+    """The connection that a Pipeline refers to."""
+    if resource.secret_name is None:
+        return ConnectionKey()
+    return ConnectionKey(resource.namespace, resource.secret_name)
+
+
+def _carry_released(entry: Entry, new: Resource) -> frozenset[str]:
+    old = entry.resource
+    if old.status.handled != new.status.handled or old.status.decision != new.status.decision:
+        # Somebody recorded something since; only what is seen from now on tells of a new decision.
+        return _find_released(new)
+    return entry.released | _find_released(new)
+
+
+def _find_released(resource: Resource) -> frozenset[str]:
+    handled: Handled = resource.status.handled
+    pairs: tuple[tuple[str, Token, str], ...] = (
+        (APPROVE, resource.approve, handled.approve),
+        (REJECT, resource.reject, handled.reject),
+    )
+    return frozenset(name for name, token, used in pairs if used and token.text != used)
+
+
+def _is_older(version: str, than: str) -> bool:
+    # Versions are opaque by contract and numbers in fact. Where they are not, an old event may be taken for
+    # the newest state: the conditional write finds out.
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)

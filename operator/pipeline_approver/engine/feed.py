@@ -1,0 +1,203 @@
+"""One connection's feed: polls Feldera for all Pipelines of the connection, and says for whom something changed.
+
+One list per poll serves every Pipeline. Where the list fails because of one bad row, single reads replace it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pipeline_approver.core.case import Observation, Problem
+from pipeline_approver.core.observation import PipelineView, Program
+from pipeline_approver.feldera import errors
+from pipeline_approver.feldera.client import FelderaClient
+
+FAILURES_TO_REPORT = 3
+PROGRAM_RETRY_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
+JITTER = 0.1
+SINGLE_READS_AT_ONCE = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Programs:
+    """The programs of waiting deployments, by pipeline and deployment: read once, forgotten with the deployment."""
+
+    known: dict[tuple[str, str], Program] = field(default_factory=dict)
+    problems: dict[tuple[str, str], tuple[Problem, float]] = field(default_factory=dict)
+    """Why one could not be read, and until when that counts."""
+
+    def find_problem(self, deployment: tuple[str, str]) -> Problem | None:
+        """Why the program could not be read just now; None when it is time to try (again)."""
+        problem, until = self.problems.get(deployment, (None, 0.0))
+        return problem if asyncio.get_running_loop().time() < until else None
+
+    def keep(self, deployed: set[tuple[str, str]]) -> None:
+        """Forget all other deployments."""
+        self.known = {key: program for key, program in self.known.items() if key in deployed}
+        self.problems = {key: problem for key, problem in self.problems.items() if key in deployed}
+
+
+class Feed:
+    """What is known of the pipelines behind one connection."""
+
+    def __init__(
+        self,
+        *,
+        label: str,
+        interval_seconds: float,
+        names: Callable[[], Iterable[str]],
+        changed: Callable[[Iterable[str]], None],
+        everything_changed: Callable[[], None],
+    ) -> None:
+        self.label = label
+        self.client: FelderaClient | None = None
+        self.problem: Problem | None = None
+        self.unauthorized = False
+        self.last_success: float | None = None
+        self._interval = interval_seconds
+        self._names = names
+        self._changed = changed
+        self._everything_changed = everything_changed
+        self._views: dict[str, PipelineView] = {}
+        self._names_by_id: dict[str, str] = {}
+        self._complete = False
+        self._failures = 0
+        self._programs = Programs()
+        self._retry_after = 0.0
+
+    def observe(self, name: str) -> Observation:
+        """What is known of one pipeline."""
+        view = self._views.get(name)
+        deployment = (view.id, view.deployment_id or "") if view else ("", "")
+        return Observation(
+            view=view,
+            absent=view is None and self._complete,
+            program=self._programs.known.get(deployment),
+            program_problem=self._programs.find_problem(deployment),
+            problem=self.problem,
+        )
+
+    def update(self, name: str, view: PipelineView | None) -> None:
+        """Take in a fresh single read; None means that the pipeline does not exist."""
+        if view is None:
+            self._views.pop(name, None)
+        else:
+            self._views[name] = view
+
+    def find_name(self, pipeline_id: str) -> str | None:
+        """The name of a pipeline, by its id."""
+        return self._names_by_id.get(pipeline_id)
+
+    def find_program(self, pipeline_id: str, deployment_id: str) -> Program | None:
+        """The program of a deployment, if it was read."""
+        return self._programs.known.get((pipeline_id, deployment_id))
+
+    def learn_program(self, view: PipelineView, program: Program) -> None:
+        """Take in the program of a deployment."""
+        deployment = (view.id, view.deployment_id or "")
+        self._programs.problems.pop(deployment, None)
+        self._programs.known[deployment] = program
+
+    def fail_program(self, name: str, problem: Problem) -> float:
+        """Note why a program could not be read; the answer is after how many seconds to try again."""
+        view = self._views.get(name)
+        if view is not None:
+            until = asyncio.get_running_loop().time() + PROGRAM_RETRY_SECONDS
+            self._programs.problems[(view.id, view.deployment_id or "")] = (problem, until)
+        return PROGRAM_RETRY_SECONDS
+
+    def set_problem(self, problem: Problem | None) -> None:
+        """Report a connection that cannot be used, or that it can be used again."""
+        if problem != self.problem:
+            self.problem = problem
+            self._everything_changed()
+
+    def forget_failures(self) -> None:
+        """The connection was configured anew: what failed before says nothing about it."""
+        self._failures, self._retry_after = 0, 0.0
+
+    async def pause(self) -> None:
+        """Wait for the next poll."""
+        spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311 - spreads load, guards nothing
+        seconds = max(self._interval * spread * self._slow_down(), self._retry_after)
+        await asyncio.sleep(seconds)
+
+    async def poll(self) -> None:
+        """Ask once."""
+        client, self._retry_after = self.client, 0.0
+        if client is None:
+            return
+        try:
+            try:
+                listing = await client.list_pipelines()
+                if not listing.unchanged or not self._complete:
+                    self._take(dict(listing.views), skipped=listing.skipped)
+            except (errors.Ambiguous, errors.BadAnswer) as error:
+                if error.status is None or not 500 <= error.status < 502:
+                    raise
+                await self._poll_one_by_one(client)
+        except errors.FelderaError as error:
+            self._fail(error)
+            return
+        self.last_success = asyncio.get_running_loop().time()
+        self._failures, self.unauthorized = 0, False
+        self.set_problem(None)
+
+    async def _poll_one_by_one(self, client: FelderaClient) -> None:
+        """The list fails as a whole when Feldera cannot read one of its rows; the others can still be read."""
+        limit = asyncio.Semaphore(SINGLE_READS_AT_ONCE)
+        views = dict(self._views)
+
+        async def read(name: str) -> errors.FelderaError | None:
+            async with limit:
+                try:
+                    views[name] = await client.get_pipeline(name)
+                except errors.NotFound:
+                    views.pop(name, None)
+                except errors.FelderaError as error:
+                    return error
+                return None
+
+        names = list(self._names())
+        failures = [error for error in await asyncio.gather(*map(read, names)) if error is not None]
+        if failures and len(failures) == len(names):
+            raise failures[0]
+        if names:
+            self._take(views, skipped=len(failures))
+
+    def _take(self, views: dict[str, PipelineView], *, skipped: int) -> None:
+        before, names = self._views, list(self._names())
+        if skipped:
+            # A row that could not be read says nothing: its pipeline is not gone.
+            views = {**{name: before[name] for name in names if name in before}, **views}
+        was_complete, self._complete = self._complete, not skipped
+        self._views = views
+        self._names_by_id = {view.id: name for name, view in self._views.items()}
+        # Unavailable hides a request for a moment, and its program is needed again afterwards: so a program
+        # is kept as long as its deployment, not as long as its request.
+        deployed = {(view.id, view.deployment_id or "") for view in self._views.values()}
+        self._programs.keep(deployed)
+        self._changed(
+            name
+            for name in names
+            if self._views.get(name) != before.get(name) or (not was_complete and name not in self._views)
+        )
+
+    def _fail(self, error: errors.FelderaError) -> None:
+        self._failures += 1
+        self.unauthorized = isinstance(error, errors.Unauthorized)
+        self._retry_after = error.retry_after or 0.0
+        level = logging.WARNING if self._failures == FAILURES_TO_REPORT else logging.DEBUG
+        log.log(level, "polling %s failed %d times: %s", self.label, self._failures, error)
+        if self._failures >= FAILURES_TO_REPORT:
+            self.set_problem(Problem(reason=error.reason, message=str(error)))
+
+    def _slow_down(self) -> float:
+        """How much longer to pause after failures: the factor doubles once they are reported."""
+        excess = max(0, self._failures - FAILURES_TO_REPORT + 1)
+        return min(2.0**excess, max(1.0, LONGEST_PAUSE_SECONDS / max(self._interval, 0.001)))

@@ -1,0 +1,259 @@
+"""One Pipeline, one pass: observe, decide, record, verify, act, settle.
+
+A pass is level-based: it is given a key, looks at what is, and does what follows. Nothing is acted upon that is not
+recorded in the status first, and the record is a conditional write: whoever loses the race decides anew.
+"""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pipeline_approver.core import decision as decisions
+from pipeline_approver.core import notes
+from pipeline_approver.core.case import Act, Case, Problem, ReadCheckpoint, ReadProgram, RequestCheckpoint, Rules
+from pipeline_approver.core.observation import PipelineView
+from pipeline_approver.core.resource import Resource, parse_resource
+from pipeline_approver.core.settle import Answer, NotApplied, settle
+from pipeline_approver.core.status import Status
+from pipeline_approver.core.statusjson import build_merge_patch, render_status
+from pipeline_approver.core.times import Moment
+from pipeline_approver.engine import calls
+from pipeline_approver.engine.cache import Cache, Entry, find_connection_key
+from pipeline_approver.engine.connections import Connections
+from pipeline_approver.engine.feed import Feed
+from pipeline_approver.engine.queue import Lane, WorkQueue
+from pipeline_approver.feldera import errors as feldera_errors
+from pipeline_approver.kube import errors as kube_errors
+from pipeline_approver.kube.api import KubeApi
+
+STEPS_PER_PASS = 8
+"""Decisions in one pass; what is left goes to the end of the queue, so that no key holds up the others."""
+
+log = logging.getLogger(__name__)
+
+Call = Act | RequestCheckpoint | ReadCheckpoint
+
+
+class Observer(Protocol):
+    """Is told of every transition once it is recorded, for Events, logs and metrics. Must not block or raise."""
+
+    def __call__(self, resource: Resource, before: Status, happened: list[notes.Note]) -> None: ...
+
+
+class RecordLost(Exception):
+    """The API server took a status but did not keep it: nothing may be acted upon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A call whose answer is known while its outcome could not be recorded yet."""
+
+    action: Call
+    answer: Answer
+
+
+class Reconciler:
+    """Carries out what `decide` says."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        queue: WorkQueue,
+        connections: Connections,
+        kube: KubeApi,
+        rules: Rules,
+        now: Callable[[], Moment],
+        may_act: Callable[[], bool],
+        pace: Callable[[], Awaitable[None]],
+        observer: Observer,
+        approve_timeout: datetime.timedelta,
+    ) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._connections = connections
+        self._kube = kube
+        self._rules = rules
+        self._now = now
+        self._may_act = may_act
+        self._pace = pace
+        self._observer = observer
+        self._unsettled: dict[str, Unsettled] = {}
+        # A call may start only so long after its record that it is over when the record counts it as over.
+        self._start_within = (rules.settle - approve_timeout).total_seconds()
+
+    async def reconcile(self, key: str, lane: Lane) -> None:
+        """Look at one Pipeline and do what follows. Failures are logged and tried again later."""
+        try:
+            await self._pass(key, lane)
+        except kube_errors.NotFound:
+            self.forget(key)
+        except kube_errors.KubeError as error:
+            log.warning("%s: the Kubernetes API could not be used, trying again: %s", key, error)
+            self._queue.retry(key)
+        except RecordLost as error:
+            log.error("%s: %s", key, error)
+            self._queue.retry(key)
+        else:
+            self._queue.succeed(key)
+
+    def forget(self, key: str) -> None:
+        """Drop a Pipeline that no longer exists; one that it had priority over is looked at again."""
+        entry = self._cache.get(key)
+        if entry is None:
+            return
+        twins = self._find_twins(entry, self._connections.find(find_connection_key(entry.resource)))
+        self._cache.forget(key)
+        self._queue.forget(key)
+        self._unsettled.pop(key, None)
+        for twin in twins - {key}:
+            self._queue.add(twin)
+        self._connections.sweep()
+
+    async def _pass(self, key: str, lane: Lane) -> None:
+        for _ in range(STEPS_PER_PASS):
+            entry = self._cache.get(key)
+            if entry is None or not self._may_act():
+                return
+            feed = self._connections.find(find_connection_key(entry.resource))
+            case = self._build_case(entry, feed)
+            try:
+                done = await self._step(case, feed, lane)
+            except kube_errors.Conflict:
+                # Somebody changed the Pipeline: decide anew from what it is now.
+                await self._refresh(entry.resource)
+                continue
+            if done:
+                return
+        self._queue.add(key)
+
+    async def _step(self, case: Case, feed: Feed, lane: Lane) -> bool:
+        """Decide once and carry it out; whether the pass is over."""
+        key = case.resource.key
+        if key in self._unsettled:
+            await self._record_answer(case)
+            return False
+        plan = decisions.decide(case)
+        started = asyncio.get_running_loop().time()
+        resource = case.resource
+        if plan.status != case.status:
+            if lane is Lane.BACKGROUND and not isinstance(plan.action, Act):
+                await self._pace()
+            resource = await self._record(case.resource, plan.status)
+        if plan.recheck_at is not None:
+            self._queue.add_later(key, seconds=(plan.recheck_at - case.now).total_seconds())
+        action = plan.action
+        if action is None:
+            return True
+        if isinstance(action, ReadProgram):
+            await self._read_program(resource, feed)
+            return False
+        self._unsettled[key] = Unsettled(action, await self._call(action, resource, feed, started))
+        if isinstance(action, ReadCheckpoint):
+            await self._record_answer(replace(case, resource=resource, now=self._now()))
+            return True
+        return False
+
+    async def _call(self, action: Call, resource: Resource, feed: Feed, started: float) -> Answer:
+        client, name = feed.client, resource.pipeline_name
+        if client is None:
+            return NotApplied(message="not sent: the connection is being opened")
+        match action:
+            case Act():
+                loop = asyncio.get_running_loop()
+                return await calls.send(
+                    client,
+                    action,
+                    name=name,
+                    program=feed.find_program(action.pipeline_id, action.deployment_id),
+                    in_time=lambda: self._may_act() and loop.time() - started <= self._start_within,
+                    learn=lambda view: feed.update(name, view),
+                )
+            case RequestCheckpoint():
+                return await calls.request_checkpoint(client, name)
+            case ReadCheckpoint():
+                return await calls.read_checkpoint(client, name, action)
+
+    async def _record_answer(self, case: Case) -> None:
+        """Write what an answer makes of the status. It stays noted until it is written, or pointless."""
+        key = case.resource.key
+        unsettled = self._unsettled[key]
+        status = settle(case, unsettled.action, unsettled.answer)
+        if status != case.status:
+            await self._record(case.resource, status)
+        self._unsettled.pop(key, None)
+
+    async def _record(self, resource: Resource, status: Status) -> Resource:
+        """Write a status, on the condition that the Pipeline is still as it was read."""
+        patch = build_merge_patch(render_status(resource.status), render_status(status))
+        written = parse_resource(
+            await self._kube.patch_status(
+                resource.namespace, resource.name, resource_version=resource.resource_version, status=patch
+            )
+        )
+        if written.uid != resource.uid:
+            raise kube_errors.NotFound(f"{resource.key} was deleted and created again", status=404, reason="NotFound")
+        self._cache.observe(written)
+        if (written.status.decision, written.status.handled) != (status.decision, status.handled):
+            raise RecordLost(
+                "the API server did not keep what was written into the status, so nothing is acted upon;"
+                " apply the CustomResourceDefinition that belongs to this version of the operator"
+            )
+        self._observer(written, resource.status, notes.describe_transition(resource.status, written.status))
+        return written
+
+    async def _refresh(self, resource: Resource) -> None:
+        fresh = parse_resource(await self._kube.get_pipeline(resource.namespace, resource.name))
+        self._cache.observe(fresh)
+
+    async def _read_program(self, resource: Resource, feed: Feed) -> None:
+        name, client = resource.pipeline_name, feed.client
+        if client is None:
+            return
+        try:
+            view, program = await client.get_program(name)
+        except feldera_errors.NotFound:
+            feed.update(name, None)
+        except feldera_errors.FelderaError as error:
+            problem = Problem(reason="ProgramUnreadable", message=f"the program could not be read: {error}")
+            self._queue.add_later(resource.key, seconds=feed.fail_program(name, problem))
+        else:
+            feed.update(name, view)
+            feed.learn_program(view, program)
+
+    def _build_case(self, entry: Entry, feed: Feed) -> Case:
+        resource = entry.resource
+        observation = feed.observe(resource.pipeline_name)
+        refusal = self._connections.refuse(find_connection_key(resource), resource.namespace)
+        if refusal is not None:
+            observation = replace(observation, problem=refusal)
+        ruler = min(self._find_twins(entry, feed) | {resource.key}, key=self._find_age)
+        return Case(
+            resource=resource,
+            observation=observation,
+            now=self._now(),
+            rules=self._rules,
+            duplicate_of="" if ruler == resource.key else ruler,
+            released=entry.released,
+        )
+
+    def _find_twins(self, entry: Entry, feed: Feed) -> set[str]:
+        """The Pipelines that stand for the same Feldera pipeline, on whatever connection; also itself."""
+        name = entry.resource.pipeline_name
+        twins = set(self._cache.names(find_connection_key(entry.resource)).get(name, ()))
+        view: PipelineView | None = feed.observe(name).view
+        if view is not None:
+            for key, other in self._connections.items():
+                other_name = other.find_name(view.id)
+                twins |= self._cache.names(key).get(other_name, set()) if other_name is not None else set()
+        return twins
+
+    def _find_age(self, key: str) -> tuple[str, str]:
+        entry = self._cache.get(key)
+        assert entry is not None
+        created = entry.resource.created_at
+        # The uid settles two of the same second, the same way in every operator.
+        return (created.isoformat() if created else "", entry.resource.uid)

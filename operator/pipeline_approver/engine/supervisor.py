@@ -1,0 +1,41 @@
+"""Starts our own tasks, and ends the process when one of them dies: kopf supervises only its own."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The tasks of the engine. A task may end, or be cancelled by its owner; an exception is fatal."""
+
+    def __init__(self, *, on_death: Callable[[str], None]) -> None:
+        self._on_death = on_death
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._bury)
+        return task
+
+    def _bury(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not self._closing:
+            log.critical("the task %r died, so the process ends", task.get_name(), exc_info=error)
+            self._on_death(task.get_name())
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait until they have ended."""
+        self._closing = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""Feldera's REST API: the client, the wire formats of all server versions, connections, errors."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API: conditional status patches, Events, Secrets, the Lease, errors."""

@@ -1,0 +1,401 @@
+"""Who may decide what: the rules, one row or more for each, and their precedence."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, make_diff
+
+from pipeline_approver.core.case import Act, OneShot, Problem, ReadProgram, Rules
+from pipeline_approver.core.decision import RULES
+from pipeline_approver.core.settle import Accepted, Ambiguous, NotApplied, Refused
+from pipeline_approver.core.status import Outcome, Verdict
+
+
+def shown(**facts: Any) -> World:
+    """A world whose request stands in the status."""
+    world = World(**facts)
+    assert world.step() is None
+    return world
+
+
+def approved(**facts: Any) -> World:
+    """A world whose request was approved, and taken by Feldera."""
+    world = shown(**facts)
+    world.set(approve=world.request_id)
+    return world.answer(world.step(), Accepted())
+
+
+def token_for(world: World, kind: str) -> str:
+    assert world.status.request is not None
+    return {"id": world.request_id, "digest": world.status.request.digest}.get(kind, kind)
+
+
+def test_a_request_is_shown_with_its_risk_its_change_and_the_command_to_approve_it() -> None:
+    world = shown()
+    request = world.status.request
+    assert request is not None
+    assert (request.risk, request.summary) == ("Additive", "1 view added")
+    assert request.change == {"addedViews": ["daily"]}
+    assert world.status.state == "AwaitingApproval"
+    assert world.condition("ApprovalRequired") == ("True", "AwaitingApproval")
+    assert world.condition("Ready") == ("False", "AwaitingApproval")
+    assert f"pipeline-approver.io/approve={request.id}" in world.message("ApprovalRequired")
+
+
+@pytest.mark.parametrize("kind", ["true", "true@release-42", "id", "digest"])
+@pytest.mark.parametrize(("annotation", "verdict"), [("approve", Verdict.APPROVED), ("reject", Verdict.REJECTED)])
+def test_every_form_of_token_decides_the_request_that_waits(kind: str, annotation: str, verdict: Verdict) -> None:
+    world = shown()
+    request = world.status.request
+    token = token_for(world, kind)
+    action = world.set(**{annotation: token}).step()
+    assert isinstance(action, Act)
+    assert request is not None
+    assert (action.verdict, action.digest, action.deployment_id) == (verdict, request.digest, "deployment-1")
+    decision = world.status.decision
+    assert decision is not None
+    assert (decision.outcome, decision.request_id, decision.by.manager) == (
+        Outcome.SENDING,
+        request.id,
+        "kubectl-annotate",
+    )
+    assert getattr(world.status.handled, annotation) == token
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("3f9a1c07be4", "Malformed"),
+        ("TRUE", "Malformed"),
+        ("3F9A1C07BE42", "Malformed"),
+        ("true@", "Malformed"),
+        (" true", "Malformed"),
+        ("yes", "Malformed"),
+        ("👍", "Malformed"),
+        ("true@" + "x" * 300_000, "Malformed"),
+        ("sha256:" + "0" * 63, "Malformed"),
+        ("sha256:" + "0" * 64, "OtherChange"),
+        ("0123456789ab", "StaleRequest"),
+    ],
+)
+def test_anything_else_decides_nothing_and_is_reported(value: str, reason: str) -> None:
+    world = shown()
+    assert world.set(approve=value).step() is None
+    assert [entry.reason for entry in world.status.ignored] == [reason]
+    assert "is ignored" in world.message("ApprovalRequired")
+    assert world.status.decision is None
+
+
+@pytest.mark.parametrize("value", [None, "", "false"])
+def test_nothing_is_nothing(value: str | None) -> None:
+    world = shown(approve=value, reject=value)
+    assert world.status.ignored == ()
+
+
+def test_a_prefix_of_the_waiting_id_is_refused() -> None:
+    world = shown()
+    assert world.set(approve=world.request_id[:11]).step() is None
+    assert "a part of one is not accepted" in world.message("ApprovalRequired")
+
+
+def test_a_one_shot_is_used_up_by_one_request_and_a_new_word_decides_the_next() -> None:
+    world = shown()
+    world.set(approve="true@1")
+    world.answer(world.step(), Accepted())
+    world.set(**RUNNING, checkpoint="Never").step()
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
+    assert world.step() is None
+    assert [entry.reason for entry in world.status.ignored] == ["UsedUp"]
+    assert isinstance(world.set(approve="true@2").step(), Act)
+
+
+def test_a_one_shot_can_be_taken_away_and_set_again() -> None:
+    world = shown(approve=None)
+    world.set(approve="true")
+    world.answer(world.step(), Accepted())
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
+    world.step()
+    assert world.step() is None
+    world.set(approve=None).step()
+    assert world.status.handled.approve == ""
+    assert isinstance(world.set(approve="true").step(), Act)
+
+
+def test_a_one_shot_that_was_away_for_a_moment_counts_as_set_again() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), Accepted())
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
+    world.step()
+    assert world.step() is None
+    assert isinstance(world.set(released=frozenset({"approve"})).step(), Act)
+
+
+def test_a_one_shot_set_before_anything_waits_approves_the_next_request_and_says_so() -> None:
+    world = World(**RUNNING, approve="true")
+    assert world.step() is None
+    assert world.condition("ApprovalRequired") == ("False", "Armed")
+    assert isinstance(world.set(view=VIEW).step(), Act)
+
+
+def test_a_digest_approves_its_change_in_every_deployment() -> None:
+    world = approved()
+    digest = world.status.decision.digest  # type: ignore[union-attr]
+    world.set(approve=digest, **RUNNING, checkpoint="Never").step()
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
+    action = world.step()
+    assert isinstance(action, Act)
+    assert action.deployment_id == "deployment-2"
+
+
+def test_an_id_approves_neither_an_earlier_nor_a_later_request() -> None:
+    world = shown()
+    first = world.request_id
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT), approve=first)
+    assert world.step() is None
+    assert world.status.ignored[0].reason == "StaleRequest"
+
+
+@pytest.mark.parametrize(
+    ("setting", "acts"), [(OneShot.ANY, True), (OneShot.WAITING, True), (OneShot.NEVER, False)]
+)
+def test_the_operator_can_refuse_one_shots(setting: OneShot, acts: bool) -> None:
+    world = shown(rules=Rules(one_shot=setting))
+    assert isinstance(world.set(approve="true").step(), Act) is acts
+
+
+def test_the_operator_can_refuse_one_shots_that_were_set_before_the_request() -> None:
+    world = World(**RUNNING, approve="true", rules=Rules(one_shot=OneShot.WAITING))
+    world.step()
+    assert world.status.ignored[0].reason == "SetTooEarly"
+    assert world.status.handled.approve == "true"
+    world.set(view=VIEW)
+    assert world.step() is None
+    assert world.step() is None
+    assert isinstance(world.set(approve="true@now").step(), Act)
+
+
+def test_a_one_shot_seen_together_with_its_request_is_refused_in_that_setting() -> None:
+    world = World(approve="true", rules=Rules(one_shot=OneShot.WAITING))
+    assert world.step() is None
+    assert world.step() is None
+
+
+HELD = [
+    ("approve and reject at once", {"reject": "true"}, "Conflict"),
+    ("suspended", {"suspend": True}, "Suspended"),
+    ("wanted stopped", {"desired_status": "Stopped", "resources_desired_status": "Stopped"}, "NotWantedRunning"),
+    ("wanted suspended", {"desired_status": "Suspended"}, "NotWantedRunning"),
+    ("no desired state known", {"desired_status": ""}, "NotWantedRunning"),
+    ("silent and concurrent", {"outputs": "Silent", "concurrent_bootstrap": True}, "SilentNotPossible"),
+    ("silent on an old platform", {"outputs": "Silent", "platform_version": "0.299.0"}, "SilentNotPossible"),
+]
+
+
+@pytest.mark.parametrize(("facts", "reason"), [row[1:] for row in HELD], ids=[row[0] for row in HELD])
+def test_an_approval_is_held_back_with_a_reason(facts: dict[str, Any], reason: str) -> None:
+    world = World(suspend=True)
+    world.step()
+    assert world.set(**{"suspend": False, "approve": "true", **facts}).step() is None
+    assert world.condition("ApprovalRequired") == ("True", reason)
+    assert world.status.decision is None
+    assert world.status.handled.approve == ""
+
+
+UNKNOWN = [
+    ("nothing observed", {"view": None}),
+    ("connection broken", {"problem": Problem(reason="ConnectionRefused", message="no")}),
+    ("the older twin rules", {"duplicate_of": "shop/older"}),
+    ("the change is not shown", {"diff": None}),
+    ("the program is unreadable", {"program": None, "program_problem": Problem(reason="X", message="no")}),
+    ("being deleted", {"deleting": True}),
+    ("unavailable", {"status": "Unavailable", "diff": None}),
+    ("initializing", {"status": "Initializing", "diff": None}),
+    ("an unknown word", {"status": "Teleporting"}),
+    ("stopped", STOPPED),
+    ("not there", {"view": None, "absent": True}),
+]
+
+
+@pytest.mark.parametrize("facts", [row[1] for row in UNKNOWN], ids=[row[0] for row in UNKNOWN])
+@pytest.mark.parametrize("token", ["true", "id", "digest"])
+def test_what_is_not_known_is_never_approved(facts: dict[str, Any], token: str) -> None:
+    world = shown()
+    world.set(approve=token_for(world, token), **facts)
+    assert world.step() is None
+    assert world.status.decision is None
+
+
+def test_the_program_is_read_before_the_request_is_built() -> None:
+    world = World(program=None)
+    assert world.step() == ReadProgram(deployment_id="deployment-1")
+    assert world.status.request is None
+
+
+def test_unavailable_does_not_withdraw_a_request() -> None:
+    world = shown()
+    before = world.status
+    world.set(status="Unavailable", diff=None).step()
+    assert world.status == before
+
+
+def test_another_deployment_withdraws_a_request() -> None:
+    world = shown()
+    first = world.request_id
+    world.set(**NEXT_DEPLOYMENT).step()
+    assert world.request_id != first
+
+
+def test_changing_how_outputs_are_treated_makes_another_request() -> None:
+    world = shown()
+    first = world.request_id
+    world.set(silent_bootstrap=True).step()
+    assert world.request_id != first
+
+
+def test_a_pipeline_at_rest_changes_nothing() -> None:
+    for facts in ({}, RUNNING, STOPPED, {"approve": "nonsense"}, {"view": None, "absent": True}, {"suspend": True}):
+        world = World(**facts)
+        world.step()
+        before = world.status
+        world.later(3600).step()
+        assert world.status == before
+
+
+def test_one_answer_per_request_even_while_feldera_lags() -> None:
+    world = approved()
+    for _ in range(10):
+        assert world.later(5).step() is None
+    assert world.status.decision.outcome is Outcome.SENT  # type: ignore[union-attr]
+
+
+def test_a_request_that_is_asked_again_under_the_same_id_gets_the_recorded_decision() -> None:
+    world = approved(checkpoint="Never")
+    world.set(**RUNNING).step()
+    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
+    action = world.set(view=VIEW, approve=None).step()
+    assert isinstance(action, Act)
+    assert action.attempt == 2
+
+
+def test_a_call_whose_fate_is_unknown_is_made_again_only_after_it_must_be_over() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), Ambiguous(message="timeout"))
+    assert world.later(19).step() is None
+    assert isinstance(world.later(2).step(), Act)
+
+
+def test_a_call_that_had_no_effect_is_made_again_soon() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), NotApplied(message="refused connection"))
+    assert world.step() is None
+    assert isinstance(world.later(2).step(), Act)
+
+
+def test_a_refusal_ends_the_decision_and_the_same_token_does_not_repeat_it() -> None:
+    world = shown()
+    digest = world.status.request.digest  # type: ignore[union-attr]
+    world.set(approve=digest)
+    world.answer(world.step(), Refused(message="InvalidBootstrapConfig"))
+    assert world.status.decision.outcome is Outcome.FAILED  # type: ignore[union-attr]
+    assert world.later(3600).step() is None
+    assert world.status.ignored[0].reason == "UsedUp"
+    world.set(approve=None).step()
+    assert isinstance(world.set(approve=digest).step(), Act)
+
+
+def test_nobody_acts_on_a_suspended_pipeline_although_it_was_decided_before() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), NotApplied(message="busy"))
+    assert world.set(suspend=True).later(60).step() is None
+
+
+ENDINGS: list[tuple[str, dict[str, Any], Outcome]] = [
+    ("runs", RUNNING, Outcome.BOOTSTRAPPED),
+    ("pauses", {"status": "Paused", "diff": None}, Outcome.BOOTSTRAPPED),
+    ("stopped", STOPPED, Outcome.SUPERSEDED),
+    ("died", {**STOPPED, "deployment_error": BROKEN}, Outcome.FAILED),
+    ("started again", {**NEXT_DEPLOYMENT, "status": "Initializing", "diff": None}, Outcome.SUPERSEDED),
+    ("deleted", {"view": None, "absent": True}, Outcome.SUPERSEDED),
+    ("still waits", {}, Outcome.SENT),
+    ("unavailable", {"status": "Unavailable", "diff": None}, Outcome.SENT),
+    ("unknown word", {"status": "Teleporting", "diff": None}, Outcome.SENT),
+]
+
+
+@pytest.mark.parametrize(("facts", "outcome"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS])
+def test_an_approval_is_followed_to_its_end(facts: dict[str, Any], outcome: Outcome) -> None:
+    world = approved(checkpoint="Never")
+    world.set(**facts)
+    assert world.step() is None
+    assert world.status.decision.outcome is outcome  # type: ignore[union-attr]
+    assert (len(world.status.history) == 1) is (outcome is not Outcome.SENT)
+
+
+def test_an_intent_without_an_answer_is_settled_by_what_feldera_shows() -> None:
+    world = shown(checkpoint="Never")
+    world.set(approve="true").step()
+    world.set(**RUNNING)
+    assert world.step() is None
+    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
+
+
+def test_a_rejection_stops_the_pipeline_and_judges_only_this_request() -> None:
+    world = shown()
+    world.set(reject=world.request_id)
+    world.answer(world.step(), Accepted())
+    world.set(**STOPPED).step()
+    assert world.status.decision.outcome is Outcome.STOPPED  # type: ignore[union-attr]
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT), approve="true", reject=None)
+    assert isinstance(world.step(), Act)
+
+
+def test_the_history_keeps_the_last_ten() -> None:
+    world = World(checkpoint="Never")
+    for number in range(12):
+        world.set(view=dataclasses.replace(VIEW, deployment_id=f"d{number}"), approve=f"true@{number}")
+        world.answer(world.step(), Accepted())
+        world.set(**RUNNING).step()
+    assert len(world.status.history) == 10
+    assert world.status.history[-1].deployment_id == "d11"
+
+
+def test_no_combination_of_facts_approves_unseen_or_undecided() -> None:
+    """Whatever the facts, an approval needs a token of this very request, and a pipeline that waits and may run."""
+    first = shown()
+    request_id = first.request_id
+    tokens = [None, "false", "true", request_id, "0123456789ab", request_id[:8], "sha256:" + "1" * 64]
+    statuses = ["AwaitingApproval", "Unavailable", "Running", "Initializing", "Stopped", "Standby", "", "New"]
+    desired = ["Running", "Paused", "Stopped", "Suspended", "Standby", ""]
+    for token, status, wanted, suspend, reject in itertools.product(
+        tokens, statuses, desired, [False, True], [None, "true"]
+    ):
+        world = World(approve=token, status=status, desired_status=wanted, suspend=suspend, reject=reject)
+        world.record(first.status)
+        action = world.step()
+        if isinstance(action, Act) and action.verdict is Verdict.APPROVED:
+            assert token in ("true", request_id)
+            assert (status, suspend, reject) == ("AwaitingApproval", False, None)
+            assert wanted in ("Running", "Paused")
+
+
+def test_removing_an_annotation_never_adds_an_approval() -> None:
+    for changed, reject in itertools.product([VIEW, dataclasses.replace(VIEW, **NEXT_DEPLOYMENT)], [None, "true"]):
+        world = shown()
+        assert not isinstance(world.set(view=changed, approve=None, reject=reject).step(), Act) or reject == "true"
+
+
+def test_every_rule_has_one_place_in_the_order() -> None:
+    assert len(set(RULES)) == len(RULES)
+    assert NOW.tzinfo is not None
+
+
+def test_a_diff_in_another_order_is_the_same_change() -> None:
+    one = shown(diff=make_diff(added_views=["a", "b"]))
+    two = shown(diff=make_diff(added_views=["b", "a"]))
+    assert one.request_id == two.request_id
