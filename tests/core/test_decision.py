@@ -5,12 +5,12 @@ import itertools
 from typing import Any
 
 import pytest
-from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, make_diff
 
 from pipeline_approver.core.case import Act, OneShot, Problem, ReadProgram, Rules
 from pipeline_approver.core.decision import RULES
 from pipeline_approver.core.settle import Accepted, Ambiguous, NotApplied, Refused
 from pipeline_approver.core.status import Outcome, Verdict
+from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, make_diff
 
 
 def shown(**facts: Any) -> World:
@@ -158,9 +158,7 @@ def test_an_id_approves_neither_an_earlier_nor_a_later_request() -> None:
     assert world.status.ignored[0].reason == "StaleRequest"
 
 
-@pytest.mark.parametrize(
-    ("setting", "acts"), [(OneShot.ANY, True), (OneShot.WAITING, True), (OneShot.NEVER, False)]
-)
+@pytest.mark.parametrize(("setting", "acts"), [(OneShot.ANY, True), (OneShot.WAITING, True), (OneShot.NEVER, False)])
 def test_the_operator_can_refuse_one_shots(setting: OneShot, acts: bool) -> None:
     world = shown(rules=Rules(one_shot=setting))
     assert isinstance(world.set(approve="true").step(), Act) is acts

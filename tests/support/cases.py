@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from pipeline_approver.core.change import Outputs
+from hypothesis import strategies as st
+
 from pipeline_approver.core.case import Case, Observation
+from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.decision import decide
 from pipeline_approver.core.observation import DeploymentError, PipelineView, Program
 from pipeline_approver.core.resource import CheckpointMode, Resource
@@ -17,6 +19,14 @@ from pipeline_approver.core.tokens import parse_token
 NOW = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
 PROGRAM = Program(program_code="a" * 64, udf_rust="", udf_toml="")
 LISTS = ("tables", "views", "input_connectors", "output_connectors")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=10,
+)
+"""Any JSON, small."""
 
 
 def make_diff(**names: list[str]) -> str:

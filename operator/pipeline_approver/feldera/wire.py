@@ -1,0 +1,96 @@
+"""Feldera's JSON to our values, for all server versions, and for servers that have a bad day.
+
+Nothing here raises for a strange value: it counts as absent. A row without id or name cannot be used at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline_approver.core.observation import DeploymentError, PipelineView, Program
+
+LARGEST_INT64 = 2**63 - 1
+TEXT_LENGTH = 4096
+
+
+def parse_view(row: object) -> PipelineView | None:
+    """One pipeline; None when the row is not one."""
+    if not isinstance(row, Mapping):
+        return None
+    id_, name = row.get("id"), row.get("name")
+    if not (isinstance(id_, str) and id_ and isinstance(name, str) and name):
+        return None
+    status = text(row.get("deployment_status"))
+    return PipelineView(
+        id=id_,
+        name=name,
+        status=status,
+        desired_status=text(row.get("deployment_desired_status")),
+        resources_status=text(row.get("deployment_resources_status")),
+        resources_desired_status=text(row.get("deployment_resources_desired_status")),
+        deployment_id=text(row.get("deployment_id")) or None,
+        program_version=int64(row.get("program_version")) or 0,
+        platform_version=text(row.get("platform_version")),
+        silent_bootstrap=row.get("silent_bootstrap") is True,
+        concurrent_bootstrap=row.get("concurrent_bootstrap") is True,
+        deployment_error=_parse_error(row.get("deployment_error")),
+        diff=_parse_diff(row.get("deployment_runtime_status_details")) if status == "AwaitingApproval" else None,
+    )
+
+
+def parse_program(row: Mapping[str, Any]) -> Program | None:
+    """The fingerprints of a program; None when the row does not have it."""
+    code = row.get("program_code")
+    if not isinstance(code, str):
+        return None
+    return Program(
+        program_code=_fingerprint(code),
+        udf_rust=_fingerprint(text(row.get("udf_rust"), length=None)),
+        udf_toml=_fingerprint(text(row.get("udf_toml"), length=None)),
+        feeds=_parse_feeds(row.get("program_info")),
+    )
+
+
+def text(value: object, *, length: int | None = TEXT_LENGTH) -> str:
+    """A string, bounded; anything else is empty."""
+    return value[:length] if isinstance(value, str) else ""
+
+
+def int64(value: object) -> int | None:
+    """A number that Kubernetes can hold as int64 and that is not negative."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_INT64:
+        return value
+    return None
+
+
+def _parse_diff(details: object) -> str | None:
+    """The approval diff: under its key, or, before 0.322, the whole value."""
+    if not isinstance(details, Mapping):
+        return None
+    diff = details.get("approval_diff") if "approval_diff" in details else details
+    if not isinstance(diff, Mapping) or ("program_diff" not in diff and diff is details):
+        return None
+    return json.dumps(diff, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _parse_error(error: object) -> DeploymentError | None:
+    if not isinstance(error, Mapping):
+        return None
+    return DeploymentError(
+        code=text(error.get("error_code"), length=128) or "UnknownError", message=text(error.get("message"), length=1024)
+    )
+
+
+def _fingerprint(source: str) -> str:
+    return hashlib.sha256(source.encode("utf-8", errors="surrogatepass")).hexdigest() if source else ""
+
+
+def _parse_feeds(info: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    connectors = info.get("output_connectors") if isinstance(info, Mapping) else None
+    found: dict[str, list[str]] = {}
+    for key, config in connectors.items() if isinstance(connectors, Mapping) else ():
+        relation = config.get("stream") if isinstance(config, Mapping) else None
+        if isinstance(key, str) and isinstance(relation, str):
+            found.setdefault(relation, []).append(key.removeprefix(f"{relation}."))
+    return tuple((relation, tuple(sorted(names))) for relation, names in sorted(found.items()))
