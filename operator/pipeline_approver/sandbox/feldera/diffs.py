@@ -74,7 +74,7 @@ def between(old: Program, new: Program) -> dict[str, Any]:
 def is_empty(diff: dict[str, Any]) -> bool:
     """Nothing to approve. A diff that could not be computed is never empty."""
     program = diff.get("program_diff")
-    if program is None:
+    if not isinstance(program, dict):
         return False
     return not any(program.values()) and not any(diff.get(name) for name in CONNECTOR_LISTS)
 
@@ -82,7 +82,7 @@ def is_empty(diff: dict[str, Any]) -> bool:
 def recomputes(diff: dict[str, Any]) -> bool:
     """Whether approving it shows as Bootstrapping: removals and connector edits alone are over at once."""
     program = diff.get("program_diff")
-    if program is None:
+    if not isinstance(program, dict):
         return True
     return any(program.get(name) for name in ("added_views", "modified_views", "added_tables", "modified_tables"))
 

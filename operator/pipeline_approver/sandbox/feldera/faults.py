@@ -190,7 +190,11 @@ def cut(request: web.Request) -> web.Response:
 
 
 def _refusal(fault: Fault) -> web.Response:
-    return ApiError(fault.status, fault.code, fault.message, retry_after=fault.retry_after).response()
+    response = ApiError(fault.status, fault.code, fault.message, retry_after=fault.retry_after).response()
+    if fault.status == 401:
+        # Feldera's authentication says its JSON as plain text.
+        response.content_type = "text/plain"
+    return response
 
 
 async def _hang(fault: Fault, request: web.Request) -> web.Response:

@@ -43,6 +43,9 @@ class Gate:
             if request.transport is not None and not request.transport.is_closing():
                 status = response.status
             return response
+        except web.HTTPException as answer:
+            status = answer.status
+            raise
         finally:
             self.requests.append(
                 RequestRecord(

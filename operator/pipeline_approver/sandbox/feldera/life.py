@@ -6,13 +6,14 @@ and ends by a timer; nothing else makes time pass.
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from pipeline_approver.sandbox.feldera import diffs
 from pipeline_approver.sandbox.feldera.clock import stamp
 from pipeline_approver.sandbox.feldera.diffs import Program
 from pipeline_approver.sandbox.feldera.errors import initialization_error
-from pipeline_approver.sandbox.feldera.process import Process, StoredPolicy
+from pipeline_approver.sandbox.feldera.process import Process, StoredPolicy, new_checkpoint
 from pipeline_approver.sandbox.feldera.rows import Row
 from pipeline_approver.sandbox.feldera.world import World
 
@@ -123,14 +124,14 @@ class Life:
 
     def boot(self) -> None:
         self.new_process()
-        self._next(self._initialized)
+        self._next(self.initialized)
 
     def crash(self, *, keep_policy: bool = True) -> None:
         """The process dies and is started again in the same deployment, one step later.
 
         Without `keep_policy` it died before it had stored its policy, so an approval is forgotten.
         """
-        if self.process is None:
+        if self.resources != "Provisioned":
             raise ValueError(f"pipeline {self.row.name} has no process")
         self.world.timers.cancel(self._write_timer)
         if not keep_policy:
@@ -138,7 +139,8 @@ class Life:
         self.process = None
         self._next(self.boot)
 
-    def _initialized(self) -> None:
+    def initialized(self) -> None:
+        """The checkpoint is open and the diff is computed: go on, ask, or die."""
         process = self._alive()
         if process.desired == "Standby":
             self.enter("Standby")
@@ -180,7 +182,7 @@ class Life:
         if process.phase == "Standby":
             process.phase = "Initializing"
             process.desired = "Running"
-            self._next(self._initialized)
+            self._next(self.initialized)
 
     def desire(self, desired: str) -> None:
         """Pause, resume or suspend; while the process cannot, it only remembers."""
@@ -263,15 +265,7 @@ class Life:
         """A checkpoint of the present program: what the next start compares with."""
         self.baseline = self.program
         self.change = None
-        checkpoint = {
-            "uuid": self.world.ids.new(),
-            "identifier": None,
-            # Unsigned 64 bits, larger than what a signed number or a double holds.
-            "fingerprint": 2**63 + (hash(self.baseline) & (2**63 - 1)),
-            "size": 4096 + len(self.baseline.code),
-            "steps": len(self.checkpoints) + 1,
-            "processed_records": 0,
-        }
+        checkpoint = new_checkpoint(self.world.ids.new(), self.baseline.code)
         self.checkpoints = [*self.checkpoints, checkpoint][-KEPT_CHECKPOINTS:]
 
     def _suspend_if_possible(self) -> None:
@@ -283,6 +277,8 @@ class Life:
         self._phase_timer = self.world.timers.after(self.world.step_seconds, self._suspended)
 
     def _suspended(self) -> None:
+        if self._alive().desired != "Suspended":
+            return
         self.make_durable()
         self.enter("Suspended")
         self._phase_timer = self.world.timers.after(self.world.step_seconds, self.begin_stopping)
@@ -300,7 +296,7 @@ class Life:
     def _die(self, cause: str) -> None:
         self.begin_stopping(error=initialization_error(cause))
 
-    def _next(self, action: Any) -> None:
+    def _next(self, action: Callable[[], None]) -> None:
         """The one thing that happens next, after a step; whatever was to happen before is void."""
         self.world.timers.cancel(self._phase_timer)
         self._phase_timer = self.world.timers.after(self.world.step_seconds, action)

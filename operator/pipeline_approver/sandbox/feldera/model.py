@@ -10,12 +10,13 @@ from typing import Any
 from pipeline_approver.sandbox.feldera import rows
 from pipeline_approver.sandbox.feldera.clock import stamp
 from pipeline_approver.sandbox.feldera.life import Life
-from pipeline_approver.sandbox.feldera.process import Process
 from pipeline_approver.sandbox.feldera.records import ApprovalRecord, StopRecord
 from pipeline_approver.sandbox.feldera.rows import Row
 from pipeline_approver.sandbox.feldera.world import World
 
-RESOURCES = frozenset({"Stopped", "Provisioning", "Stopping"})
+NEVER_AT_REST = frozenset({"Provisioning", "Stopping"})
+REMEMBERED_PHASES = 50
+RESOURCES = NEVER_AT_REST | {"Stopped"}
 
 
 class SimPipeline(Life):
@@ -23,8 +24,11 @@ class SimPipeline(Life):
 
     def __init__(self, world: World, row: Row) -> None:
         super().__init__(world, row)
+        self.phases: list[str] = []
+        """The last phases that there really were, seen by GET or not."""
         self.frozen = False
         self.deleted = False
+        self._arguments_hidden: tuple[str | None, str | None, bool, bool] | None = None
         self._swap: tuple[dict[str, Any] | None, str] | None = None
         self._observe_timer: int | None = None
         self._json: dict[str, bytes] = {}
@@ -63,6 +67,8 @@ class SimPipeline(Life):
         self.world.revision += 1
 
     def observe_soon(self) -> None:
+        if self.phases[-1:] != [self.phase]:
+            self.phases = [*self.phases, self.phase][-REMEMBERED_PHASES:]
         if self.world.lag_seconds <= 0:
             self.observe()
         elif self._observe_timer is None:
@@ -146,6 +152,7 @@ class SimPipeline(Life):
         self.react_soon()
 
     def stop(self, *, force: bool) -> None:
+        """Take the resources away; without `force` a process may write a checkpoint first."""
         self.world.stops.append(
             StopRecord(
                 name=self.name,
@@ -156,7 +163,7 @@ class SimPipeline(Life):
                 at=time.time(),
             )
         )
-        if not force and self.process is not None and self.row.resources == "Provisioned":
+        if not force and self.process is not None:
             self.desire("Suspended")
             return
         if self.row.resources_desired != "Stopped":
@@ -206,13 +213,13 @@ class SimPipeline(Life):
         self.change, self.error = diff, None
         self.resources, self.deployment_id = "Provisioned", self.world.ids.new()
         process = self.new_process()
-        process.diff = diff
-        self.enter("AwaitingApproval")
+        process.diff, process.phase = diff, "AwaitingApproval"
+        self.store_policy()
         self.observe()
         return self.deployment_id
 
     def settle(self, phase: str) -> None:
-        """Be at rest in a phase of the process, or Stopped, observed at once."""
+        """Be at rest in a phase of the process, or Stopped, observed at once; `initialized` or `run` let it go on."""
         self.close()
         row, now = self.row, stamp()
         if phase == "Stopped":
@@ -224,8 +231,8 @@ class SimPipeline(Life):
             row.bootstrap_policy = "await_approval"
             row.storage_status, row.program_status = "InUse", "Success"
             self.resources, self.deployment_id = "Provisioned", self.world.ids.new()
-            self.new_process()
-            self.enter(phase)
+            self.new_process().phase = phase
+            self.store_policy()
         self.observe()
 
     def crash_process(self, *, keep_policy: bool = True) -> None:
@@ -236,7 +243,11 @@ class SimPipeline(Life):
         """Make GET say something else until `thaw`: a flap to Unavailable, a status nobody knows, Stopped."""
         self.frozen = True
         if status in RESOURCES:
+            arguments = self._start_arguments()
             self._see(resources=status, runtime=None, details=None, desired=None)
+            self._arguments_hidden = self._arguments_hidden or arguments
+            if status == "Stopped":
+                self.row.deployment_id = None
         else:
             details = reason if self.world.details_shape == "old" else {"reason": reason}
             desired = self.row.runtime_desired
@@ -250,6 +261,10 @@ class SimPipeline(Life):
     def thaw(self) -> None:
         """Observe again, at once."""
         self.frozen = False
+        if self._arguments_hidden is not None and self.resources != "Stopped":
+            row = self.row
+            row.initial, row.bootstrap_policy, row.silent_bootstrap, row.concurrent_bootstrap = self._arguments_hidden
+        self._arguments_hidden = None
         self.observe()
 
     def fail_after_approval(self, message: str) -> None:
@@ -270,6 +285,10 @@ class SimPipeline(Life):
         """
         self._swap = (diff, phase)
 
+    def _start_arguments(self) -> tuple[str | None, str | None, bool, bool]:
+        row = self.row
+        return row.initial, row.bootstrap_policy, row.silent_bootstrap, row.concurrent_bootstrap
+
     def _swap_now(self) -> None:
         assert self._swap is not None
         (diff, phase), self._swap = self._swap, None
@@ -277,9 +296,9 @@ class SimPipeline(Life):
         if diff is not None:
             self.change = diff
         self.deployment_id = self.world.ids.new()
-        process: Process = self.new_process()
+        process = self.new_process()
         if phase == "Initializing":
-            self._next(self._initialized)
+            self._next(self.initialized)
             return
         process.diff = self.found_diff()
         self.enter(phase)

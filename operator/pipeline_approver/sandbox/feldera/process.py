@@ -1,5 +1,6 @@
 """The pipeline process: the real owner of the approval, and of the numbers of its checkpoints."""
 
+import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,19 @@ class Process:
 
     def checkpoint_status(self) -> dict[str, Any]:
         return {"success": self.success, "failure": self.failure}
+
+
+def new_checkpoint(uuid: str, code: str) -> dict[str, Any]:
+    """The metadata of a durable checkpoint of a program."""
+    return {
+        "uuid": uuid,
+        "identifier": None,
+        # Unsigned 64 bits, larger than what a signed number or a double holds.
+        "fingerprint": 2**63 + zlib.crc32(code.encode()),
+        "size": 4096 + len(code),
+        "steps": 1,
+        "processed_records": 0,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

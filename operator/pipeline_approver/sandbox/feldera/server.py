@@ -1,21 +1,23 @@
 """FelderaServer: the simulated Feldera on a loopback port, with everything that a test may want to turn."""
 
 import collections
+import dataclasses
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from pipeline_approver.sandbox.feldera import compiler, diffs, manager
+from pipeline_approver.sandbox.feldera import catalog, compiler, diffs
 from pipeline_approver.sandbox.feldera.cluster import ClusterRoutes
 from pipeline_approver.sandbox.feldera.control import ControlRoutes
 from pipeline_approver.sandbox.feldera.faults import FaultPlan, Hold, Match
 from pipeline_approver.sandbox.feldera.gate import Gate
 from pipeline_approver.sandbox.feldera.manager import Manager
-from pipeline_approver.sandbox.feldera.model import SimPipeline
+from pipeline_approver.sandbox.feldera.model import NEVER_AT_REST, SimPipeline
 from pipeline_approver.sandbox.feldera.records import ApprovalRecord, RequestRecord, StopRecord
 from pipeline_approver.sandbox.feldera.routes import PipelineRoutes
+from pipeline_approver.sandbox.feldera.rows import Row
 from pipeline_approver.sandbox.feldera.world import World
 
 _MOST_BODY_BYTES = 64 * 2**20
@@ -122,14 +124,16 @@ class FelderaServer:
         `diff` is what it waits for, or, in another state, what its next start will find. `fields` go to the row, for
         example `tags`, `udf_rust`, `platform_version`. Raises ValueError for a name in use or an unknown field.
         """
-        if name in self.pipelines or manager.NAME.match(name) is None:
+        if name in self.pipelines or catalog.NAME.match(name) is None:
             raise ValueError(f"pipeline name {name!r} is in use or not valid")
+        if unknown := set(fields) - {field.name for field in dataclasses.fields(Row)}:
+            raise ValueError(f"a pipeline has no field {', '.join(sorted(unknown))}")
+        if state in NEVER_AT_REST:
+            raise ValueError(f"no pipeline rests in {state}")
         pipeline = self.manager.new(name)
         row = pipeline.row
         row.program_code = program
         for key, value in fields.items():
-            if not hasattr(row, key):
-                raise ValueError(f"a pipeline has no field {key!r}")
             setattr(row, key, value)
         compiler.compile_at_once(pipeline)
         if checkpointed or state == "AwaitingApproval":

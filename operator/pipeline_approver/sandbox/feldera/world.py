@@ -18,7 +18,10 @@ class World:
     """Duration of each transient phase: compiling, provisioning, initializing, bootstrapping, stopping, writing."""
     edition: str = "Enterprise"
     approve_style: str = "string"
-    """`string`: 200 and a JSON string. `documented`: 202 and the number of a checkpoint that follows by itself."""
+    """`string`: 200 and a JSON string. `documented`: 202 and the number of a checkpoint that follows by itself.
+
+    The open source edition has no checkpoints and always answers with the string.
+    """
     details_shape: str = "new"
     """`new`: `{"approval_diff": …}`. `old`: the details are the diff."""
     platform_version: str = VERSION
