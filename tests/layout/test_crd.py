@@ -167,7 +167,7 @@ def test_the_prefix_is_never_misspelled() -> None:
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         for host in re.findall(r"[\w.-]+\.io\b", file.read_text()):
             # Labels of Kubernetes, and groups with a name before the dot such as pipelines.pipeline-approver.io.
-            assert host in (GROUP, f"pipelines.{GROUP}") or host.endswith("kubernetes.io"), host
+            assert host in (GROUP, f"pipelines.{GROUP}") or host.endswith(("kubernetes.io", ".k8s.io")), host
 
 
 def test_there_is_one_copy_of_every_definition() -> None:

@@ -1,0 +1,246 @@
+"""The manifests render in every combination, fit together, and ask for no more rights than the operator needs."""
+
+import argparse
+import functools
+import itertools
+import pathlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+import pipeline_approver
+from pipeline_approver import settings
+
+ROOT = pathlib.Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+OVERLAYS = ("cluster-wide", "namespaced")
+COMPONENTS = ("approve-verb", "approved-by", "four-eyes", "monitoring")
+COMBINATIONS = [
+    (overlay, chosen)
+    for overlay in OVERLAYS
+    for count in range(len(COMPONENTS) + 1)
+    for chosen in itertools.combinations(COMPONENTS, count)
+]
+CLUSTER_SCOPED = {
+    "Namespace",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+}
+HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+
+Manifest = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy to write further kustomizations into."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH: THE MANIFESTS ARE NOT RENDERED")
+    copy = tmp_path_factory.mktemp("rendered")
+    shutil.copytree(ROOT / "deploy", copy / "deploy")
+    shutil.copytree(ROOT / "crds", copy / "crds")
+    return copy
+
+
+@functools.cache
+def render(folder: pathlib.Path) -> list[Manifest]:
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def combine(tree: pathlib.Path, overlay: str, chosen: tuple[str, ...]) -> list[Manifest]:
+    folder = tree / "-".join((overlay, *chosen))
+    folder.mkdir(exist_ok=True)
+    components = "".join(f"\n  - ../deploy/components/{name}" for name in chosen)
+    (folder / "kustomization.yaml").write_text(
+        f"{HEAD}resources:\n  - ../deploy/overlays/{overlay}\ncomponents:{components or ' []'}\n"
+    )
+    return render(folder)
+
+
+def raw_manifests() -> Iterator[tuple[pathlib.Path, Manifest]]:
+    for file in sorted(DEPLOY.rglob("[0-9]*.yaml")):
+        for manifest in yaml.safe_load_all(file.read_text()):
+            yield file, manifest
+
+
+def pick(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = [m for m in pick(manifests, kind) if m["metadata"]["name"] == name]
+    return found
+
+
+def identity(manifest: Manifest) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+@pytest.mark.parametrize(("overlay", "chosen"), COMBINATIONS)
+def test_every_combination_renders_and_fits_together(tree: pathlib.Path, overlay: str, chosen: tuple[str, ...]) -> None:
+    manifests = combine(tree, overlay, chosen)
+    identities = [identity(manifest) for manifest in manifests]
+    assert len(set(identities)) == len(identities)
+    home = "pipeline-approver-system" if overlay == "cluster-wide" else "feldera"
+    for kind, namespace, name in identities:
+        assert namespace == ("" if kind in CLUSTER_SCOPED else home), (kind, name)
+    assert_references_exist(manifests)
+
+
+def assert_references_exist(manifests: list[Manifest]) -> None:
+    known = {identity(manifest) for manifest in manifests}
+    for binding in pick(manifests, "RoleBinding", "ClusterRoleBinding"):
+        namespace = binding["metadata"].get("namespace", "")
+        assert (
+            binding["roleRef"]["kind"],
+            namespace if binding["roleRef"]["kind"] == "Role" else "",
+            binding["roleRef"]["name"],
+        ) in known
+        for subject in binding["subjects"]:
+            assert (subject["kind"], subject["namespace"], subject["name"]) in known
+    for binding in pick(manifests, "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"):
+        assert (binding["kind"].removesuffix("Binding"), "", binding["spec"]["policyName"]) in known
+    deployment = named(manifests, "Deployment", "pipeline-approver")
+    template = deployment["spec"]["template"]
+    assert (
+        "ServiceAccount",
+        deployment["metadata"]["namespace"],
+        template["spec"]["serviceAccountName"],
+    ) in known
+    labels = template["metadata"]["labels"].items()
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    selectors += [m["spec"]["selector"] for m in pick(manifests, "Service")]
+    selectors += [m["spec"]["selector"]["matchLabels"] for m in pick(manifests, "PodDisruptionBudget", "PodMonitor")]
+    selectors += [m["spec"]["podSelector"]["matchLabels"] for m in pick(manifests, "NetworkPolicy")]
+    for constraint in template["spec"]["topologySpreadConstraints"]:
+        selectors.append(constraint["labelSelector"]["matchLabels"])
+    assert all(selector and selector.items() <= labels for selector in selectors)
+    ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    for service in pick(manifests, "Service"):
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for monitor in pick(manifests, "PodMonitor"):
+        assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= ports
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_components_work_where_an_overlay_suggests_them(tree: pathlib.Path, overlay: str) -> None:
+    folder = tree / "deploy" / "overlays" / f"{overlay}-with"
+    shutil.copytree(tree / "deploy" / "overlays" / overlay, folder, dirs_exist_ok=True)
+    file = folder / "kustomization.yaml"
+    file.write_text(re.sub(r"^# (components:|  - \.\./)", r"\1", file.read_text(), flags=re.MULTILINE))
+    chosen = COMPONENTS if overlay == "cluster-wide" else ("monitoring",)
+    wanted = {identity(manifest) for manifest in combine(tree, overlay, chosen)}
+    assert {identity(manifest) for manifest in render(folder)} == wanted
+
+
+def test_the_short_way_is_the_cluster_wide_one(tree: pathlib.Path) -> None:
+    assert render(tree / "deploy") == combine(tree, "cluster-wide", ())
+
+
+def test_cluster_wide_brings_the_definition_and_its_namespace(tree: pathlib.Path) -> None:
+    manifests = combine(tree, "cluster-wide", ())
+    assert len(pick(manifests, "CustomResourceDefinition")) == 1
+    namespace = named(manifests, "Namespace", "pipeline-approver-system")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_namespaced_needs_nothing_of_the_cluster(tree: pathlib.Path) -> None:
+    manifests = combine(tree, "namespaced", ("monitoring",))
+    assert not [identity(manifest) for manifest in manifests if manifest["kind"] in CLUSTER_SCOPED]
+    container = named(manifests, "Deployment", "pipeline-approver")["spec"]["template"]["spec"]["containers"][0]
+    watched = [entry for entry in container["env"] if entry["name"] == "PIPELINE_APPROVER_NAMESPACE"]
+    assert watched == [
+        {
+            "name": "PIPELINE_APPROVER_NAMESPACE",
+            "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}},
+        }
+    ]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_pods_satisfy_the_restricted_standard(tree: pathlib.Path, overlay: str) -> None:
+    pod = named(combine(tree, overlay, ()), "Deployment", "pipeline-approver")["spec"]["template"]["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & set(pod)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] >= 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert all(set(volume) <= {"name", "emptyDir", "secret", "configMap", "projected"} for volume in pod["volumes"])
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "privileged": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert all("hostPort" not in port for port in container["ports"])
+
+
+def test_the_deployment_is_what_the_operator_expects() -> None:
+    (deployment,) = [m for _, m in raw_manifests() if m["kind"] == "Deployment"]
+    spec = deployment["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    assert pod["terminationGracePeriodSeconds"] == 30
+    assert container["args"] == ["run"]
+    assert container["image"] == f"pipeline-approver:{pipeline_approver.__version__}"
+    assert container["resources"] == {
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+    probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
+    assert probes == {
+        "liveness": {"path": "/healthz", "port": "http"},
+        "readiness": {"path": "/readyz", "port": "http"},
+    }
+    assert [port["containerPort"] for port in container["ports"]] == [settings.Settings().health_port]
+    assert container["envFrom"] == [{"secretRef": {"name": "feldera", "optional": True}}]
+
+
+def test_every_variable_is_a_setting_of_the_operator() -> None:
+    parser = argparse.ArgumentParser()
+    settings.add_arguments(parser)
+    known = {settings.PREFIX + name.upper() for name in vars(parser.parse_args([]))}
+    for file in sorted(DEPLOY.rglob("*.yaml")):
+        assert set(re.findall(rf"\b{settings.PREFIX}[A-Z_]+\b", file.read_text())) <= known, file
+
+
+def test_files_are_numbered_in_the_order_in_which_they_are_applied() -> None:
+    kustomization = yaml.safe_load((DEPLOY / "base" / "kustomization.yaml").read_text())
+    files = sorted(file.name for file in (DEPLOY / "base").glob("*.yaml") if file.name != "kustomization.yaml")
+    assert kustomization["resources"] == files
+    assert all(re.match(r"0\d0-", name) for name in files)
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = pipeline_approver.__version__
+    for overlay in OVERLAYS:
+        text = (DEPLOY / "overlays" / overlay / "kustomization.yaml").read_text()
+        assert yaml.safe_load(text)["images"] == [{"name": "pipeline-approver", "newTag": version}]
+    assert f"ARG VERSION={version}\n" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_the_image_is_reproducible_and_does_not_run_as_root() -> None:
+    lines = [line.strip() for line in (DEPLOY / "Dockerfile").read_text().splitlines()]
+    stages = [line for line in lines if line.startswith("FROM ")]
+    assert stages == ["FROM ${PYTHON_IMAGE} AS build", "FROM ${PYTHON_IMAGE}"]
+    last = lines[lines.index(stages[1]) :]
+    assert not [line for line in last if line.startswith("RUN ")]
+    assert "USER 65532:65532" in last
+    assert any(line.startswith('ENTRYPOINT ["/app/bin/python"') for line in last)
+    installs = [line for line in lines if " install " in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
