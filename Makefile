@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint format e2e bench lock clean
 
 demo: $(READY)
-	@$(BIN)/pipeline-approver demo
+	@$(BIN)/python -m pipeline_approver.sandbox.demo
 
 test: $(READY)
 	$(BIN)/pytest -m "not e2e" $(ARGS)

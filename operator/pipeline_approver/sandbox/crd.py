@@ -1,0 +1,18 @@
+"""Finds the CustomResourceDefinition of Pipeline: beside the package when installed, else in the source tree."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_PLACES = (_PACKAGE / "crds" / "pipelines.yaml", _PACKAGE.parent.parent / "crds" / "pipelines.yaml")
+
+
+def read_crd() -> dict[str, Any]:
+    """The manifest; raises FileNotFoundError when the installation is incomplete."""
+    for place in _PLACES:
+        if place.is_file():
+            manifest: dict[str, Any] = yaml.safe_load(place.read_text("utf-8"))
+            return manifest
+    raise FileNotFoundError("crds/pipelines.yaml is missing from this installation")
