@@ -106,7 +106,9 @@ async def _run_kopf(settings: Settings, registry: kopf.OperatorRegistry, *, stop
             stop_flag=stop_flag,
         )
     except OSError as error:
-        raise StartupFailed(f"port {settings.health_port} cannot be served ({error.strerror}); see --health-port") from None
+        raise StartupFailed(
+            f"port {settings.health_port} cannot be served ({error.strerror}); see --health-port"
+        ) from None
     except Exception as error:
         # kopf's own errors are private classes. It gives up after about a minute of refusals or server errors.
         raise StartupFailed(f"the Kubernetes API could not be watched: {error}") from None
@@ -176,9 +178,7 @@ def _build_engine(
         queue=queue,
         connections=connections,
         kube=kube,
-        rules=Rules(
-            one_shot=OneShot(settings.one_shot), settle=datetime.timedelta(seconds=settings.settle_seconds)
-        ),
+        rules=Rules(one_shot=OneShot(settings.one_shot), settle=datetime.timedelta(seconds=settings.settle_seconds)),
         now=_now,
         may_act=lambda: True,
         pace=Pacer(rate=WRITES_PER_SECOND, burst=50).wait,

@@ -68,5 +68,3 @@ def _run_sandbox(rest: Sequence[str]) -> int:
 def _fail(message: str, code: int) -> int:
     print(f"pipeline-approver: {message}", file=sys.stderr)
     return code
-
-

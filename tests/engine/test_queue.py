@@ -1,6 +1,7 @@
 """The work queue: every key once, never two workers on one key, people first."""
 
 import asyncio
+import itertools
 
 from pipeline_approver.engine.queue import Lane, WorkQueue
 
@@ -71,7 +72,7 @@ async def test_back_off_grows_until_success() -> None:
         queue.retry("a")
         delays.append(queue._timers["a"].when() - before)
         queue._timers.pop("a").cancel()
-    assert all(later > 1.5 * earlier for earlier, later in zip(delays, delays[1:], strict=False))
+    assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(delays))
     queue.succeed("a")
     queue.retry("a")
     assert queue._timers["a"].when() - loop.time() < delays[1]

@@ -92,7 +92,9 @@ class Stage:
         )
         return OperatorProcess(process)
 
-    def create(self, name: str, *, namespace: str = "default", annotations: dict[str, str] | None = None, **spec: Any) -> None:
+    def create(
+        self, name: str, *, namespace: str = "default", annotations: dict[str, str] | None = None, **spec: Any
+    ) -> None:
         """Create a Pipeline; annotations without our prefix."""
         metadata = {"name": name, "namespace": namespace, "annotations": prefix(annotations or {})}
         self.kube.put({"apiVersion": API, "kind": "Pipeline", "metadata": metadata, "spec": spec})

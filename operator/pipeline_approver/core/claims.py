@@ -82,15 +82,11 @@ def _judge(case: Case, annotation: str, token: Token, *, used: str, request: Req
     # The id or the digest of the request that waits. A refusal by Feldera ends a decision; the same value
     # decides again only after it was taken away and set anew.
     if is_used and request is not None and _has_failed(case.status.decision, request):
-        return ignore(
-            "UsedUp", "Feldera refused this decision; remove the annotation and set it again to retry"
-        )
+        return ignore("UsedUp", "Feldera refused this decision; remove the annotation and set it again to retry")
     return Claim(annotation=annotation, token=token, decides=True)
 
 
-def _judge_one_shot(
-    case: Case, silent: Claim, ignore: Ignore, *, is_used: bool, request: Request | None
-) -> Claim:
+def _judge_one_shot(case: Case, silent: Claim, ignore: Ignore, *, is_used: bool, request: Request | None) -> Claim:
     setting = case.rules.one_shot
     if setting is OneShot.NEVER:
         return ignore("OneShotRefused", "this operator accepts only request ids and digests")
@@ -101,9 +97,7 @@ def _judge_one_shot(
     if setting is OneShot.WAITING:
         recorded = case.status.request
         if recorded is None or request is None or recorded.id != request.id:
-            return ignore(
-                "SetTooEarly", "this operator accepts true only for a request that it showed", spent=True
-            )
+            return ignore("SetTooEarly", "this operator accepts true only for a request that it showed", spent=True)
     if request is None:
         return Claim(annotation=silent.annotation, token=silent.token, armed=True)
     return Claim(annotation=silent.annotation, token=silent.token, decides=True)

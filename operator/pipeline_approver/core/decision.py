@@ -137,9 +137,7 @@ def refuse_conflict(inquiry: Inquiry) -> Step | None:
     """Approve and reject at once decide nothing."""
     if not (inquiry.approve.decides and inquiry.reject.decides):
         return None
-    return Step(
-        hold=Problem(reason="Conflict", message="approve and reject are both set; remove one of them")
-    )
+    return Step(hold=Problem(reason="Conflict", message="approve and reject are both set; remove one of them"))
 
 
 # No.

@@ -155,9 +155,7 @@ def _follow_rejection(case: Case, decision: Decision) -> Step:
     if view.status == AWAITING_APPROVAL:
         return _follow_waiting(case, decision, view)
     if view.status in (*RUNNING, *COMING_UP) and view.resources_desired_status == PROVISIONED:
-        return _end(
-            decision, Outcome.SUPERSEDED, "somebody else approved before the pipeline could be stopped"
-        )
+        return _end(decision, Outcome.SUPERSEDED, "somebody else approved before the pipeline could be stopped")
     return Step(keep_request=True)
 
 
@@ -214,9 +212,7 @@ def _end_elsewhere(decision: Decision, view: PipelineView) -> Step:
 
 
 def _end(decision: Decision, outcome: Outcome, message: str) -> Step:
-    return Step(
-        decision=replace(decision, outcome=outcome, message=clip(message, MESSAGE_LENGTH), retry_at=None)
-    )
+    return Step(decision=replace(decision, outcome=outcome, message=clip(message, MESSAGE_LENGTH), retry_at=None))
 
 
 def _explain_error(view: PipelineView) -> str:

@@ -90,9 +90,7 @@ def settle(case: Case, action: Act | RequestCheckpoint | ReadCheckpoint, answer:
     status = record_decision(status, settled)
     if settled.outcome is not Outcome.SENDING and isinstance(action, Act) and not isinstance(answer, Refused):
         status = replace(status, request=None)
-    status = replace(
-        status, pipeline=present.describe_pipeline(case), observed_generation=case.resource.generation
-    )
+    status = replace(status, pipeline=present.describe_pipeline(case), observed_generation=case.resource.generation)
     return present.present(case, status, hold=None)
 
 

@@ -37,9 +37,7 @@ def parse_status(value: object) -> Status:
         request=_parse_request(_mapping(status.get("request"))),
         decision=_parse_decision(_mapping(status.get("decision"))),
         handled=Handled(approve=_text(handled.get("approve")), reject=_text(handled.get("reject"))),
-        ignored=tuple(
-            _parse_ignored(entry) for entry in map(_mapping, _items(status.get("ignored"))) if entry
-        ),
+        ignored=tuple(_parse_ignored(entry) for entry in map(_mapping, _items(status.get("ignored"))) if entry),
         history=_some(_parse_decision(_mapping(entry)) for entry in _items(status.get("history"))),
         conditions=_some(parse_condition(entry) for entry in _items(status.get("conditions"))),
     )

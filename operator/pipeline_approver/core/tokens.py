@@ -62,9 +62,7 @@ def parse_token(value: object) -> Token:
 
 def _complain(value: str) -> str:
     lowered = value.strip().lower()
-    if lowered != value and (
-        lowered.startswith("true") or _ID.fullmatch(lowered) or _DIGEST.fullmatch(lowered)
-    ):
+    if lowered != value and (lowered.startswith("true") or _ID.fullmatch(lowered) or _DIGEST.fullmatch(lowered)):
         return "must be written in lower case and without spaces"
     if re.fullmatch(r"[0-9a-f]{1,63}", value):
         return f"has {len(value)} hex digits; an id has 12, and a part of one is not accepted"

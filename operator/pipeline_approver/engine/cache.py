@@ -39,7 +39,7 @@ class Cache:
         """The Pipeline `namespace/name`, or None."""
         return self._entries.get(key)
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """The keys of all Pipelines."""
         return list(self._entries)
 

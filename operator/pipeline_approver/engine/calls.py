@@ -25,7 +25,7 @@ from pipeline_approver.feldera.client import FelderaClient
 log = logging.getLogger(__name__)
 
 
-async def read_fresh(client: FelderaClient, name: str) -> PipelineView | None | NotApplied:
+async def read_fresh(client: FelderaClient, name: str) -> PipelineView | NotApplied | None:
     """The pipeline as Feldera shows it now; None when it does not exist; why not, when it cannot be read."""
     try:
         return await client.get_pipeline(name)

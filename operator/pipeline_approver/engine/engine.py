@@ -77,7 +77,7 @@ class Engine:
 
     def enqueue_all(self) -> None:
         """Have every Pipeline looked at, in the background."""
-        for key in self._parts.cache.keys():
+        for key in self._parts.cache.all_keys():
             self._parts.queue.add(key)
 
     def _neighbours(self, resource: Resource | None) -> set[str]:
@@ -143,7 +143,7 @@ class Engine:
     async def resync(self) -> None:
         """Forget Pipelines that vanished unseen, take in those that were missed, and look at all again."""
         parts = self._parts
-        known = {key: entry.resource.uid for key in parts.cache.keys() if (entry := parts.cache.get(key))}
+        known = {key: entry.resource.uid for key in parts.cache.all_keys() if (entry := parts.cache.get(key))}
         listed = {key: uid for uid, key in (await self._list()).items()}
         for key, uid in known.items():
             entry = parts.cache.get(key)

@@ -209,7 +209,10 @@ class FelderaClient:
             kind, message = errors.Unauthorized, f"Feldera does not accept the key or token (401): {told}"
         elif status == 403:
             kind = errors.Forbidden
-            message = f"the key's role does not suffice (403): {told}; approving needs the role write, and keys are read by default"
+            message = (
+                f"the key's role does not suffice (403): {told};"
+                " approving needs the role write, and keys are read by default"
+            )
         elif status == 404 and code == "UnknownPipelineName":
             kind = errors.NotFound
         elif status == 429:
@@ -282,12 +285,18 @@ def _judge_failure(error: httpx.HTTPError, method: str) -> errors.FelderaError:
                 )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return errors.NotReached("no connection in time; is the host up, and does a NetworkPolicy allow it?", reason="ConnectTimeout")
+        return errors.NotReached(
+            "no connection in time; is the host up, and does a NetworkPolicy allow it?", reason="ConnectTimeout"
+        )
     if isinstance(error, httpx.ConnectError):
         if "Name or service not known" in str(error) or "getaddrinfo" in str(error) or "name resolution" in str(error):
             return errors.NotReached("the host of the url is not known (DNS)", reason="DNSFailed")
-        return errors.NotReached("the connection is refused; is Feldera running, and is the port right?", reason="ConnectionRefused")
+        return errors.NotReached(
+            "the connection is refused; is Feldera running, and is the port right?", reason="ConnectionRefused"
+        )
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return errors.NotReached("the url cannot be used", reason="UrlInvalid")
     what = "no answer in time" if isinstance(error, httpx.TimeoutException) else "the connection broke"
-    return errors.Ambiguous(what, reason="TimedOut" if isinstance(error, httpx.TimeoutException) else "ConnectionBroken")
+    return errors.Ambiguous(
+        what, reason="TimedOut" if isinstance(error, httpx.TimeoutException) else "ConnectionBroken"
+    )

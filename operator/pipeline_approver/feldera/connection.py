@@ -136,7 +136,9 @@ def _decode(key: str, value: object) -> str:
 def _parse_url(where: str, value: str) -> str:
     url = value.strip()
     if not url:
-        raise ConnectionInvalid("UrlMissing", f"{where} is missing or empty; set it to the url of the Feldera API server")
+        raise ConnectionInvalid(
+            "UrlMissing", f"{where} is missing or empty; set it to the url of the Feldera API server"
+        )
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -159,7 +161,8 @@ def _parse_key(where: str, value: str | None) -> Secret | None:
     key = value.strip("\r\n")
     if not key or not _fits_header(key):
         raise ConnectionInvalid(
-            "ApiKeyInvalid", f"{where} is empty or has characters that a key cannot have; take it out if there is no key"
+            "ApiKeyInvalid",
+            f"{where} is empty or has characters that a key cannot have; take it out if there is no key",
         )
     return Secret(key)
 

@@ -78,7 +78,8 @@ def _parse_error(error: object) -> DeploymentError | None:
     if not isinstance(error, Mapping):
         return None
     return DeploymentError(
-        code=text(error.get("error_code"), length=128) or "UnknownError", message=text(error.get("message"), length=1024)
+        code=text(error.get("error_code"), length=128) or "UnknownError",
+        message=text(error.get("message"), length=1024),
     )
 
 

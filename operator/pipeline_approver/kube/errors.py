@@ -1,13 +1,13 @@
 """What can go wrong between the operator and the Kubernetes API.
 
-    KubeError
-    ├── Conflict      409: the object is not as it was read; read it again and decide anew
-    ├── NotFound      404
-    ├── Gone          410: a list cannot be continued; start it again
-    ├── Forbidden     403: a permission is missing; the message is the server's and names it
-    ├── Invalid       400, 422: the server does not take what was sent
-    └── Unavailable   429, 5xx, timeouts, broken connections, answers that are not Kubernetes':
-                      try again later; a write may have been made, and its condition tells
+KubeError
+├── Conflict      409: the object is not as it was read; read it again and decide anew
+├── NotFound      404
+├── Gone          410: a list cannot be continued; start it again
+├── Forbidden     403: a permission is missing; the message is the server's and names it
+├── Invalid       400, 422: the server does not take what was sent
+└── Unavailable   429, 5xx, timeouts, broken connections, answers that are not Kubernetes':
+                  try again later; a write may have been made, and its condition tells
 """
 
 

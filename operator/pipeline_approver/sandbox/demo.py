@@ -11,9 +11,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import yaml
@@ -22,6 +22,8 @@ from pipeline_approver.sandbox.crd import read_crd
 from pipeline_approver.sandbox.feldera import FelderaServer
 from pipeline_approver.sandbox.kube import KubeServer
 from pipeline_approver.sandbox.kubectl import Cluster, CommandFailed
+
+Found = TypeVar("Found")
 
 NAMESPACE, NAME = "default", "orders"
 PATIENCE_SECONDS = 20.0
@@ -90,7 +92,9 @@ class Teller:
 class Demo:
     """The story's stage."""
 
-    def __init__(self, teller: Teller, cluster: Cluster, feldera: FelderaServer, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, teller: Teller, cluster: Cluster, feldera: FelderaServer, session: aiohttp.ClientSession
+    ) -> None:
         self._teller = teller
         self._cluster = cluster
         self._feldera = feldera
@@ -156,7 +160,8 @@ class Demo:
             lambda status: status.get("decision", {}).get("outcome") == "Bootstrapped", "the pipeline has bootstrapped"
         )
         status = await self._status_reaches(
-            lambda status: _find(status, "CheckpointDurable") == "True", "the checkpoint that makes it durable is complete"
+            lambda status: _find(status, "CheckpointDurable") == "True",
+            "the checkpoint that makes it durable is complete",
         )
         tell.say(f"checkpoint_sequence_number: {status['checkpoint_sequence_number']}")
         await self._show(wide=True)
@@ -214,7 +219,7 @@ class Demo:
 
         return await self._wait(look, "every transition has its Event")
 
-    async def _wait(self, look: Callable[[], Any], what: str) -> Any:
+    async def _wait(self, look: Callable[[], Awaitable[Found | None]], what: str) -> Found:
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while (found := await look()) is None:
             if asyncio.get_running_loop().time() > deadline:

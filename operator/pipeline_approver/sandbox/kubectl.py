@@ -101,7 +101,9 @@ def _format_table(table: dict[str, Any], *, wide: bool) -> str:
         if wide or not column.get("priority")
     ]
     rows = [[heading for _, heading in columns]]
-    for row in table["rows"]:
-        rows.append(["" if row["cells"][number] is None else str(row["cells"][number]) for number, _ in columns])
+    rows += [
+        ["" if row["cells"][number] is None else str(row["cells"][number]) for number, _ in columns]
+        for row in table["rows"]
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     return "\n".join("   ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

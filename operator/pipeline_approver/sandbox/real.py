@@ -63,8 +63,10 @@ async def serve(folder: Path) -> AsyncIterator[dict[str, Any]]:
     processes: list[asyncio.subprocess.Process] = []
     with (folder / "servers.log").open("wb") as log:
         try:
-            for command in commands:
-                processes.append(await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, cwd=folder))
+            processes += [
+                await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, cwd=folder)
+                for command in commands
+            ]
             await _prepare(url, token, processes)
             yield _make_kubeconfig(url, token)
         finally:

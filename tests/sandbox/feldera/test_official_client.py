@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from feldera import FelderaClient, Pipeline, PipelineBuilder
 from feldera.enums import BootstrapPolicy, PipelineFieldSelector, PipelineStatus
 from feldera.rest.errors import FelderaAPIError, TableReloadNotAllowedError
 from feldera.rest.retry import RetryConfig
-
-from feldera import FelderaClient, Pipeline, PipelineBuilder
 
 OLD = """
 CREATE TABLE orders (id INT NOT NULL PRIMARY KEY, amount DECIMAL) WITH ('materialized' = 'true');
