@@ -9,22 +9,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 
 .PHONY: demo test lint format e2e bench lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
 
-test: $(READY)
+test: $(TOOLS)
 	$(BIN)/pytest -m "not e2e" $(ARGS)
 
-e2e: $(READY)
+e2e: $(TOOLS)
 	$(BIN)/pytest -m e2e $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-lint: $(READY)
+lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -40,6 +41,8 @@ lock:
 	  pyproject.toml -o deploy/requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 	  --extra sandbox --group dev pyproject.toml -c deploy/requirements.txt -o tests/requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
+	  --group tools -c tests/requirements.txt -o tests/tools.txt
 
 $(READY): pyproject.toml tests/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -48,6 +51,11 @@ $(READY): pyproject.toml tests/requirements.txt
 	  { echo 'make: no virtual environment could be made; on Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What `make demo` does without.
+$(TOOLS): $(READY) tests/tools.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/tools.txt
 	@touch $@
 
 clean:

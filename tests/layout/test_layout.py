@@ -43,7 +43,7 @@ def test_the_top_level_is_as_agreed() -> None:
 
 
 def test_every_locked_dependency_has_a_hash() -> None:
-    for lock in (ROOT / "deploy" / "requirements.txt", ROOT / "tests" / "requirements.txt"):
+    for lock in (ROOT / name for name in ("deploy/requirements.txt", "tests/requirements.txt", "tests/tools.txt")):
         blocks = lock.read_text("utf-8").replace("\\\n", " ").splitlines()
         pins = [block for block in blocks if block and not block.startswith("#")]
         assert pins
