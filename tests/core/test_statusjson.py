@@ -40,6 +40,16 @@ def test_reading_gives_back_what_was_written(status: Status) -> None:
     assert parse_status(render_status(status)) == status
 
 
+@pytest.mark.parametrize("status", story())
+def test_no_text_is_empty_because_an_api_server_may_take_that_for_null(status: Status) -> None:
+    def texts(value: Any) -> list[Any]:
+        if isinstance(value, dict):
+            return [text for inner in value.values() for text in texts(inner)]
+        return [text for inner in value for text in texts(inner)] if isinstance(value, list) else [value]
+
+    assert "" not in texts(render_status(status))
+
+
 def test_zero_is_a_checkpoint_sequence_number() -> None:
     assert render_status(story()[-1])["checkpoint_sequence_number"] == 0
 

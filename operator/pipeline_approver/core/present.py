@@ -108,7 +108,7 @@ def _describe_state(case: Case, status: Status) -> tuple[str, Verdicts, tuple[st
         message = "the pipeline waits for approval and processes nothing"
         return AWAITING_APPROVAL, (False, AWAITING_APPROVAL, message), None
     if view.status in RUNNING:
-        return view.status, (True, view.status, ""), None
+        return view.status, (True, view.status, "the pipeline has come up, and nothing waits for approval"), None
     if view.deployment_error is not None:
         message = f"{view.deployment_error.code}: {view.deployment_error.message}"
         return "Failed", (False, "DeploymentFailed", message), ("DeploymentFailed", message)
@@ -127,7 +127,7 @@ def _describe_connection(case: Case) -> Condition:
     problem = case.observation.problem
     if problem is not None:
         return build_condition(CONNECTED, False, problem.reason, problem.message)
-    return build_condition(CONNECTED, True, "Connected")
+    return build_condition(CONNECTED, True, "Connected", "Feldera answers")
 
 
 def _describe_approval(case: Case, status: Status, hold: Problem | None) -> Condition:
@@ -151,13 +151,15 @@ def _describe_approval(case: Case, status: Status, hold: Problem | None) -> Cond
         )
     if view is not None and view.status == AWAITING_APPROVAL and not case.duplicate_of:
         if decision is not None and decision.deployment_id == view.deployment_id:
-            return _join(False, "Decided", notes)
+            text = f"request {decision.request_id} was {decision.verdict.value.lower()}"
+            return _join(False, "Decided", [text, *notes])
         problem = case.observation.program_problem or Problem(
             reason="ChangeNotShown",
             message="Feldera says that approval is needed, but does not show the change",
         )
         return _join(None, problem.reason, [problem.message, *notes])
-    return _join(False, hold.reason if hold else "NothingWaits", [hold.message if hold else "", *notes])
+    text = hold.message if hold else "nothing waits for approval"
+    return _join(False, hold.reason if hold else "NothingWaits", [text, *notes])
 
 
 def _describe_request(request: Request) -> str:
@@ -204,4 +206,5 @@ def _describe_progress(status: Status) -> Condition | None:
     decision = status.decision
     if decision is None or decision.outcome not in IN_FLIGHT:
         return None
-    return build_condition(RECONCILING, True, _name_progress(decision), decision.message)
+    text = f"request {decision.request_id} was {decision.verdict.value.lower()}, and its end is not known yet"
+    return build_condition(RECONCILING, True, _name_progress(decision), decision.message or text)
