@@ -2,10 +2,11 @@
 
 import asyncio
 import datetime
+import gc
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import kopf
 
@@ -15,7 +16,7 @@ from pipeline_approver.core.notes import Note
 from pipeline_approver.core.resource import GROUP, KIND, VERSION, Resource
 from pipeline_approver.core.status import Status
 from pipeline_approver.engine.cache import Cache
-from pipeline_approver.engine.connections import Connections
+from pipeline_approver.engine.connections import Connections, OpenClient
 from pipeline_approver.engine.engine import Engine, Parts
 from pipeline_approver.engine.pacer import Pacer
 from pipeline_approver.engine.queue import WorkQueue
@@ -72,7 +73,15 @@ async def run_operator(
     try:
         await _look_around(kube, settings)
         recorder = EventRecorder(kube, now=_now)
-        engine = _build_engine(settings, own, kube, supervisor, recorder, ready_flag)
+
+        def settle_in() -> None:
+            # What was loaded stays: the collector need not look through it again and again.
+            gc.collect()
+            gc.freeze()
+            if ready_flag is not None:
+                ready_flag.set()
+
+        engine = build_engine(settings, own, kube, supervisor, recorder, on_synced=settle_in)
 
         async def startup() -> None:
             supervisor.spawn("events", recorder.run())
@@ -134,17 +143,21 @@ async def _look_around(kube: KubeApi, settings: Settings) -> None:
             await asyncio.sleep(pause)
 
 
-def _build_engine(
+def build_engine(
     settings: Settings,
     own: Connection | None,
     kube: KubeApi,
     supervisor: Supervisor,
     recorder: EventRecorder,
-    ready_flag: asyncio.Event | None,
+    *,
+    on_synced: Callable[[], None],
+    open_client: OpenClient | None = None,
+    now: Callable[[], datetime.datetime] | None = None,
 ) -> Engine:
+    """The engine and all its parts; `open_client` and `now` replace the ways to Feldera and to the clock."""
     cache, queue = Cache(), WorkQueue()
 
-    def open_client(connection: Connection) -> FelderaClient:
+    def open_real_client(connection: Connection) -> FelderaClient:
         return FelderaClient(
             connection,
             approve_timeout_seconds=settings.approve_timeout_seconds,
@@ -169,7 +182,7 @@ def _build_engine(
         own=own,
         own_namespaces=settings.own_connection_namespaces,
         read_secret=kube.read_secret,
-        open_client=open_client,
+        open_client=open_client or open_real_client,
         spawn=supervisor.spawn,
         interval_seconds=settings.poll_interval_seconds,
     )
@@ -179,7 +192,7 @@ def _build_engine(
         connections=connections,
         kube=kube,
         rules=Rules(one_shot=OneShot(settings.one_shot), settle=datetime.timedelta(seconds=settings.settle_seconds)),
-        now=_now,
+        now=now or _now,
         may_act=lambda: True,
         pace=Pacer(rate=WRITES_PER_SECOND, burst=50).wait,
         observer=observe,
@@ -194,7 +207,7 @@ def _build_engine(
         kube=kube,
         namespaces=settings.namespaces or (None,),
     )
-    return Engine(parts, on_synced=ready_flag.set if ready_flag else lambda: None)
+    return Engine(parts, on_synced=on_synced)
 
 
 def _refer_to(resource: Resource) -> ObjectRef:

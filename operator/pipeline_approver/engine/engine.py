@@ -1,7 +1,6 @@
 """The engine: takes in what the watch shows, keeps workers and feeds going, and finds what the watch missed."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -92,9 +91,6 @@ class Engine:
             while waited < SYNC_PATIENCE_SECONDS and self._is_missing(missing):
                 await asyncio.sleep(SYNC_CHECK_SECONDS)
                 waited += SYNC_CHECK_SECONDS
-        # What was loaded stays: the collector need not look through it again and again.
-        gc.collect()
-        gc.freeze()
         self.synced = True
         log.info("watching %d Pipelines", len(self._parts.cache))
         self._on_synced()

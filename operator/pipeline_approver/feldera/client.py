@@ -79,7 +79,7 @@ class FelderaClient:
         self._client = httpx.AsyncClient(
             base_url=connection.url,
             timeout=httpx.Timeout(timeout_seconds),
-            verify=connection.build_ssl(),
+            verify=transport is not None or connection.build_ssl(),
             headers={"User-Agent": user_agent, "Accept": "application/json"},
             # Proxies and .netrc of the environment would send keys where nobody configured them to go.
             trust_env=False,

@@ -128,33 +128,40 @@ class KubeApi:
         accept: str = "application/json",
     ) -> Manifest:
         """One request; the parsed answer. A body goes in as the client wants it: JSON types."""
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
-        url = f"{self._client.configuration.host}{path}"
+        url = f"{path}?{urlencode(query)}" if query else path
         try:
-            await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            response = await self._client.rest_client.request(
-                method,
-                f"{url}?{urlencode(query)}" if query else url,
-                headers=headers,
-                body=body,
-                _request_timeout=self._timeout,
-            )
-            status, text = response.status, await response.read()
-        except client.ApiException as error:
-            raise _explain(error.status or 0, error.body or b"", error.headers or {}) from None
+            status, text, headers = await self._exchange(method, url, body, content_type, accept)
         except TimeoutError:
             raise errors.Unavailable("no answer in time") from None
         except (aiohttp.ClientError, OSError, config.ConfigException) as error:
             raise errors.Unavailable(f"the connection failed ({type(error).__name__})") from None
         if not 200 <= status < 300:
-            raise _explain(status, text, response.headers)
+            raise _explain(status, text, headers)
         answer = _read(text)
         if not answer:
             raise errors.Unavailable("the answer is not one of a Kubernetes API", status=status)
         return answer
 
+    async def _exchange(
+        self, method: str, url: str, body: Any, content_type: str, accept: str
+    ) -> tuple[int, bytes | str, Mapping[str, str]]:
+        """One request over the wire: status, body and headers of the answer, whatever they are."""
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], url, method, body)
+        try:
+            response = await self._client.rest_client.request(
+                method,
+                f"{self._client.configuration.host}{url}",
+                headers=headers,
+                body=body,
+                _request_timeout=self._timeout,
+            )
+            return response.status, await response.read(), response.headers
+        except client.ApiException as error:
+            return error.status or 0, error.body or b"", error.headers or {}
 
-def _explain(status: int, text: bytes | str, headers: Any) -> errors.KubeError:
+
+def _explain(status: int, text: bytes | str, headers: Mapping[str, str]) -> errors.KubeError:
     answer = _read(text)
     message, reason = answer.get("message"), answer.get("reason")
     after = headers.get("Retry-After", "")
