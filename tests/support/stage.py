@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kubernetes.aio.config import kube_config as async_config
+from kubernetes.config import kube_config as sync_config
+
 from pipeline_approver.app import run_operator
 from pipeline_approver.sandbox.crd import read_crd
 from pipeline_approver.sandbox.feldera import FelderaServer
@@ -64,7 +67,8 @@ class Stage:
     @contextlib.asynccontextmanager
     async def operator(self, *, environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[None]:
         """The operator in this process, with kopf and all; it has seen all Pipelines."""
-        os.environ["KUBECONFIG"] = str(self.kubeconfig)
+        # The official client reads the variable once, when it is imported.
+        sync_config.KUBE_CONFIG_DEFAULT_LOCATION = async_config.KUBE_CONFIG_DEFAULT_LOCATION = str(self.kubeconfig)
         stop, ready = asyncio.Event(), asyncio.Event()
         chosen = Settings(**{**SETTINGS, **settings})
         environ = self.environ if environ is None else environ

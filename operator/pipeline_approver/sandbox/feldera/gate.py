@@ -7,7 +7,6 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline_approver.sandbox.feldera import faults
 from pipeline_approver.sandbox.feldera.errors import ApiError
 from pipeline_approver.sandbox.feldera.faults import FaultPlan
 from pipeline_approver.sandbox.feldera.records import RequestRecord
@@ -64,15 +63,9 @@ class Gate:
         pipeline = request.match_info.get("name")
 
         async def apply(request: web.Request) -> web.StreamResponse:
-            if not await self.plan.wait("before", method, operation, pipeline):
-                return faults.cut(request)
-            response = await _answer(request, handler)
-            if not await self.plan.wait("after", method, operation, pipeline):
-                return faults.cut(request)
-            return response
+            return await _answer(request, handler)
 
-        fault = self.plan.take(method, operation, pipeline)
-        return await apply(request) if fault is None else await faults.carry_out(fault, request, apply)
+        return await self.plan.serve(request, (method, operation), pipeline, apply)
 
     def role(self, request: web.Request) -> str | None:
         """The role of the caller: admin without authentication, None for a key that is not known."""

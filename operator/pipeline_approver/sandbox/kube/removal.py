@@ -1,0 +1,87 @@
+"""Deleting: finalizers, what an object owned, namespaces with what is in them, definitions with all their objects.
+
+What follows an object's end is the work of controllers in a cluster; here it is done at once.
+"""
+
+from pipeline_approver.sandbox.kube import ages, builtin, crds, errors
+from pipeline_approver.sandbox.kube.kinds import Object
+from pipeline_approver.sandbox.kube.store import Collection, Entry, Key, Store
+
+
+class Remover:
+    """The rules of deleting, over one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def delete(
+        self, collection: Collection, key: Key, *, preconditions: Object | None = None, dry_run: bool = False
+    ) -> Entry | None:
+        """Delete an object. While finalizers hold it, the answer is the object; else None."""
+        kind, before = collection.kind, collection.find(key)
+        old = before.object["metadata"]
+        for name, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            wanted = (preconditions or {}).get(name)
+            if wanted is not None and wanted != old[name]:
+                raise errors.conflict(
+                    kind,
+                    key[1],
+                    f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {old[name]}",
+                )
+        if dry_run:
+            return before if old.get("finalizers") else None
+        held = bool(old.get("finalizers"))
+        if kind is builtin.NAMESPACES:
+            held = self._empty_namespace(key[1]) or held
+        if not held:
+            self.remove(collection, key)
+            return None
+        return collection.entries[key] if old.get("deletionTimestamp") else self._mark_deleted(collection, key)
+
+    def _mark_deleted(self, collection: Collection, key: Key) -> Entry:
+        old = collection.entries[key].object
+        given = {**old["metadata"], "deletionTimestamp": ages.now(), "deletionGracePeriodSeconds": 0}
+        if "generation" in given:
+            given["generation"] += 1
+        new = {**old, "metadata": given}
+        if collection.kind is builtin.NAMESPACES:
+            new["status"] = {"phase": "Terminating"}
+        return self._store.write(collection, key, new)
+
+    def remove(self, collection: Collection, key: Key) -> None:
+        """Remove an object, and do what the controllers of a cluster would do then."""
+        gone = self._store.remove(collection, key).object
+        if collection.kind is builtin.DEFINITIONS:
+            kind = crds.build_kind(gone)
+            served = self._store.find(kind.group, kind.version, kind.plural)
+            for below in list(served.entries):
+                self._store.remove(served, below)
+            self._store.uninstall(served)
+        for other in list(self._store.collections.values()):
+            for below, entry in list(other.entries.items()):
+                owners = entry.object["metadata"].get("ownerReferences") or ()
+                if any(owner.get("uid") == gone["metadata"]["uid"] for owner in owners) and below in other.entries:
+                    self.delete(other, below)
+        if key[0]:
+            self._finish_namespace(key[0])
+
+    def _empty_namespace(self, namespace: str) -> bool:
+        """Delete what is in a namespace; whether anything is left."""
+        inside = [c for c in self._store.collections.values() if c.kind.namespaced]
+        namespaces = self._store.find("", "v1", "namespaces")
+        if not namespaces.entries["", namespace].object["metadata"].get("deletionTimestamp"):
+            self._mark_deleted(namespaces, ("", namespace))
+        for collection in inside:
+            for key in [key for key in collection.entries if key[0] == namespace]:
+                if key in collection.entries:
+                    self.delete(collection, key)
+        return any(key[0] == namespace for collection in inside for key in collection.entries)
+
+    def _finish_namespace(self, namespace: str) -> None:
+        namespaces = self._store.find("", "v1", "namespaces")
+        entry = namespaces.entries.get(("", namespace))
+        if entry is None or not entry.object["metadata"].get("deletionTimestamp"):
+            return
+        inside = [c for c in self._store.collections.values() if c.kind.namespaced]
+        if not any(key[0] == namespace for collection in inside for key in collection.entries):
+            self._store.remove(namespaces, ("", namespace))

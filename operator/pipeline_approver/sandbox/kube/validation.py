@@ -1,0 +1,260 @@
+"""Checks of values against a schema, compiled once, with the wording and the field paths of the API server.
+
+Covered is what structural schemas of CustomResourceDefinitions may contain, with the formats int32, int64, byte and
+date-time; as in the real server, an unknown format is no restriction.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pipeline_approver.sandbox.kube.errors import Cause, invalid_value, required
+
+Check = Callable[[Any, str, list[Cause]], None]
+Source = dict[str, Any]
+
+_DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:?\d{2})?")
+_SHOWN_LENGTH = 200
+_RANGES = {"int32": 2**31, "int64": 2**63}
+
+
+def compile_check(schema: Source) -> Check:
+    """A function that appends what is wrong with a value at a path."""
+    checks = _scalar_checks(schema) + _map_checks(schema) + _list_checks(schema) + _junctions(schema)
+    types = _types(schema)
+    is_nullable = bool(schema.get("nullable"))
+    expected = schema.get("type", "")
+
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if value is None and is_nullable:
+            return
+        found = type_name(value)
+        if types and found not in types:
+            detail = f'{path} in body must be of type {expected}: "{found}"'
+            causes.append(Cause(path or "<nil>", "FieldValueTypeInvalid", f'Invalid value: "{found}": {detail}'))
+            return
+        for one in checks:
+            one(value, path, causes)
+
+    return check
+
+
+def type_name(value: Any) -> str:
+    """JSON's name for the type of a value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case dict():
+            return "object"
+        case _:
+            return "array"
+
+
+def show(value: Any) -> str:
+    """A value as messages quote it, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+
+
+def _types(schema: Source) -> frozenset[str]:
+    if schema.get("x-kubernetes-int-or-string"):
+        return frozenset({"integer", "string"})
+    match schema.get("type"):
+        case None:
+            return frozenset()
+        case "number":
+            return frozenset({"number", "integer"})
+        case single:
+            return frozenset({single})
+
+
+def _scalar_checks(schema: Source) -> list[Check]:
+    checks: list[Check] = []
+    if "enum" in schema:
+        checks.append(_enum(schema["enum"]))
+    if "maxLength" in schema:
+        checks.append(_limit(str, schema["maxLength"], "FieldValueTooLong", "Too long: may not be more than {} bytes"))
+    if "minLength" in schema:
+        checks.append(
+            _rule(str, lambda v: len(v) >= schema["minLength"], "should be at least {} chars long", schema["minLength"])
+        )
+    if "pattern" in schema:
+        pattern = compile_pattern(schema["pattern"])
+        checks.append(_rule(str, lambda v: pattern.search(v) is not None, "should match '{}'", schema["pattern"]))
+    if "minimum" in schema:
+        least, is_open = schema["minimum"], schema.get("exclusiveMinimum", False)
+        words = "should be greater than {}" if is_open else "should be greater than or equal to {}"
+        checks.append(_rule((int, float), lambda v: v > least if is_open else v >= least, words, least))
+    if "maximum" in schema:
+        most, is_open = schema["maximum"], schema.get("exclusiveMaximum", False)
+        words = "should be less than {}" if is_open else "should be less than or equal to {}"
+        checks.append(_rule((int, float), lambda v: v < most if is_open else v <= most, words, most))
+    if (form := schema.get("format")) in _RANGES:
+        end = _RANGES[form]
+        checks.append(_rule(int, lambda v: -end <= v < end, "must be of type {}", form))
+    elif form == "date-time":
+        checks.append(_rule(str, lambda v: _DATE_TIME.fullmatch(v) is not None, "must be of type {}", form))
+    elif form == "byte":
+        checks.append(_rule(str, is_base64, "must be of type {}", form))
+    return checks
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """As Go reads it: `$` is the very end, and not before a last line break either."""
+    end = r"\\.|\[(?:\\.|[^\]\\])*\]|\$"
+    return re.compile(re.sub(end, lambda found: r"\Z" if found[0] == "$" else found[0], pattern))
+
+
+def is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _map_checks(schema: Source) -> list[Check]:
+    checks: list[Check] = []
+    if needed := schema.get("required"):
+        checks.append(_required(needed))
+    properties = {key: compile_check(value) for key, value in (schema.get("properties") or {}).items()}
+    additional = schema.get("additionalProperties")
+    rest = compile_check(additional) if isinstance(additional, dict) else None
+    if properties or rest:
+        checks.append(_properties(properties, rest))
+    if "maxProperties" in schema:
+        checks.append(
+            _limit(dict, schema["maxProperties"], "FieldValueTooMany", "Too many: must have at most {} items")
+        )
+    if "minProperties" in schema:
+        least = schema["minProperties"]
+        checks.append(_rule(dict, lambda v: len(v) >= least, "should have at least {} properties", least))
+    return checks
+
+
+def _list_checks(schema: Source) -> list[Check]:
+    checks: list[Check] = []
+    if "maxItems" in schema:
+        checks.append(_limit(list, schema["maxItems"], "FieldValueTooMany", "Too many: must have at most {} items"))
+    if "minItems" in schema:
+        least = schema["minItems"]
+        checks.append(_rule(list, lambda v: len(v) >= least, "should have at least {} items", least))
+    if isinstance(schema.get("items"), dict):
+        checks.append(_items(compile_check(schema["items"])))
+    if schema.get("x-kubernetes-list-type") in {"set", "map"}:
+        checks.append(_distinct(schema.get("x-kubernetes-list-map-keys")))
+    return checks
+
+
+def _junctions(schema: Source) -> list[Check]:
+    checks = [compile_check(part) for part in schema.get("allOf", ())]
+    for word, wanted in (("anyOf", "at least one schema (anyOf)"), ("oneOf", "one and only one schema (oneOf)")):
+        if word in schema:
+            checks.append(_junction([compile_check(part) for part in schema[word]], wanted, only_one=word == "oneOf"))
+    if "not" in schema:
+        checks.append(_negation(compile_check(schema["not"])))
+    return checks
+
+
+def _rule(kind: Any, is_good: Callable[[Any], bool], words: str, *shown: object) -> Check:
+    text = words.format(*shown)
+
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, kind) and not isinstance(value, bool) and not is_good(value):
+            causes.append(invalid_value(path, show(value), f"{path} in body {text}"))
+
+    return check
+
+
+def _limit(kind: Any, most: int, reason: str, words: str) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, kind) and len(value) > most:
+            causes.append(Cause(path, reason, words.format(most)))
+
+    return check
+
+
+def _enum(allowed: list[Any]) -> Check:
+    supported = ", ".join(json.dumps(value) for value in allowed)
+
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if value not in allowed:
+            message = f"Unsupported value: {show(value)}: supported values: {supported}"
+            causes.append(Cause(path, "FieldValueNotSupported", message))
+
+    return check
+
+
+def _required(needed: list[str]) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, dict):
+            causes += [required(f"{path}.{key}" if path else key) for key in needed if key not in value]
+
+    return check
+
+
+def _properties(properties: dict[str, Check], rest: Check | None) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                below = properties.get(key, rest)
+                if below is not None:
+                    below(item, f"{path}.{key}" if path else key, causes)
+
+    return check
+
+
+def _items(below: Check) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, list):
+            for number, item in enumerate(value):
+                below(item, f"{path}[{number}]", causes)
+
+    return check
+
+
+def _distinct(keys: list[str] | None) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        seen = set()
+        for number, item in enumerate(value if isinstance(value, list) else ()):
+            part = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
+            text = json.dumps(part, sort_keys=True)
+            if text in seen:
+                causes.append(Cause(f"{path}[{number}]", "FieldValueDuplicate", f"Duplicate value: {text}"))
+            seen.add(text)
+
+    return check
+
+
+def _junction(parts: list[Check], wanted: str, *, only_one: bool) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        passed = sum(_passes(part, value, path) for part in parts)
+        if passed == 0 or (only_one and passed > 1):
+            causes.append(invalid_value(path, show(value), f'"{path}" must validate {wanted}'))
+
+    return check
+
+
+def _negation(part: Check) -> Check:
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if _passes(part, value, path):
+            causes.append(invalid_value(path, show(value), f'"{path}" must not validate the schema (not)'))
+
+    return check
+
+
+def _passes(check: Check, value: Any, path: str) -> bool:
+    causes: list[Cause] = []
+    check(value, path, causes)
+    return not causes
