@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
-MONITORING = ROOT / "deploy" / "components" / "monitoring"
+MONITORING = ROOT / "deploy" / "chart" / "files" / "monitoring"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 RULES: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus-rule.yaml").read_text())["spec"]
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}

@@ -14,12 +14,12 @@ import yaml
 
 from pipeline_approver.core.tokens import TokenKind, parse_token
 
-COMPONENTS = pathlib.Path(__file__).parents[2] / "deploy" / "components"
+FILES = pathlib.Path(__file__).parents[2] / "deploy" / "chart" / "files"
 GROUP = "pipeline-approver.io"
 ANNOTATIONS = {"approve", "reject", "approved-by", "changed-by"}
 
 MANIFESTS: list[dict[str, Any]] = [
-    manifest for file in sorted(COMPONENTS.glob("*/policy.yaml")) for manifest in yaml.safe_load_all(file.read_text())
+    manifest for file in sorted(FILES.glob("*/policy.yaml")) for manifest in yaml.safe_load_all(file.read_text())
 ]
 POLICIES = {m["metadata"]["name"]: m for m in MANIFESTS if m["kind"].endswith("Policy")}
 BINDINGS = {m["metadata"]["name"]: m for m in MANIFESTS if m["kind"].endswith("Binding")}
