@@ -1,9 +1,7 @@
 """The client of Feldera's REST API: one method per call, no retries, typed answers, typed errors."""
 
-import email.utils
+import asyncio
 import hashlib
-import json
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +11,12 @@ from urllib.parse import quote
 import httpx
 
 from pipeline_approver.core.observation import PipelineView, Program
-from pipeline_approver.feldera import errors, wire
+from pipeline_approver.feldera import answers, errors, wire
 from pipeline_approver.feldera.connection import Connection, TokenUnreadable
 
 LARGEST_ANSWER_BYTES = 64 * 2**20
-LONGEST_RETRY_AFTER_SECONDS = 300.0
-EXCERPT_LENGTH = 80
-
-_NOT_DONE = ("PipelineInteractionNotDeployed", "PipelineUnavailable", "Initializing", "EnterpriseFeature")
+LONGEST_READ = 3
+"""How often the timeout a GET may take as a whole, as long as something keeps coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +71,15 @@ class FelderaClient:
     ) -> None:
         self._connection = connection
         self._now = now
-        self._approve_timeout = approve_timeout_seconds
+        # Seconds of silence, and seconds in all: a decision is over when its time is, whatever trickles in.
+        self._limits = {
+            "GET": (timeout_seconds, LONGEST_READ * timeout_seconds),
+            "POST": (approve_timeout_seconds, approve_timeout_seconds),
+        }
         self._client = httpx.AsyncClient(
             base_url=connection.url,
-            timeout=httpx.Timeout(timeout_seconds),
-            verify=transport is not None or connection.build_ssl(),
-            headers={"User-Agent": user_agent, "Accept": "application/json"},
+            verify=connection.build_ssl(),
+            headers={"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"},
             # Proxies and .netrc of the environment would send keys where nobody configured them to go.
             trust_env=False,
             follow_redirects=False,
@@ -99,9 +98,9 @@ class FelderaClient:
         digest = hashlib.blake2b(body).digest()
         if digest == self._listing_digest:
             return Listing(self._listing.views, self._listing.skipped, unchanged=True)
-        rows = _read_json(body)
+        rows = answers.read_json(body)
         if not isinstance(rows, list):
-            raise _bad_answer(body)
+            raise answers.judge_list(body)
         views: dict[str, PipelineView] = {}
         before = self._listing.views
         for view in map(wire.parse_view, rows):
@@ -115,19 +114,19 @@ class FelderaClient:
     async def get_pipeline(self, name: str) -> PipelineView:
         """One pipeline as it is now."""
         body = await self._send("GET", _path(name), selector="status")
-        view = wire.parse_view(_read_json(body))
-        if view is None:
-            raise _bad_answer(body)
+        view = wire.parse_view(answers.read_json(body))
+        if view is None or view.name != name:
+            raise answers.judge_body(body, "GET")
         return view
 
     async def get_program(self, name: str) -> tuple[PipelineView, Program]:
         """One pipeline with the fingerprints of its program. Costly for the server: once per request."""
         body = await self._send("GET", _path(name), selector="all")
-        row = _read_json(body)
+        row = answers.read_json(body)
         view = wire.parse_view(row)
         program = wire.parse_program(row) if isinstance(row, dict) else None
-        if view is None or program is None:
-            raise _bad_answer(body)
+        if view is None or view.name != name or program is None:
+            raise answers.judge_body(body, "GET")
         return view, program
 
     async def approve(self, name: str, *, silent: bool, concurrent: bool) -> Approval:
@@ -155,9 +154,10 @@ class FelderaClient:
     async def checkpoint_status(self, name: str, *, incarnation: str | None) -> CheckpointProgress:
         """How far checkpoints are. With `incarnation`: Refused (IncarnationUuidMismatch) by another process."""
         query = {"incarnation_uuid": incarnation} if incarnation else {}
-        answer = _read_json(await self._send("GET", _path(name, "checkpoint_status"), **query))
+        body = await self._send("GET", _path(name, "checkpoint_status"), **query)
+        answer = answers.read_json(body)
         if not isinstance(answer, dict):
-            raise errors.BadAnswer("Feldera's answer about checkpoints cannot be read")
+            raise answers.judge_body(body, "GET")
         failure = answer.get("failure")
         failure = failure if isinstance(failure, dict) else {}
         return CheckpointProgress(
@@ -169,134 +169,51 @@ class FelderaClient:
     async def _act(self, path: str, **query: str) -> Any:
         """POST; the answer is the parsed body, or None when it is empty."""
         body = await self._send("POST", path, **query)
-        answer = _read_json(body) if body.strip() else None
+        answer = answers.read_json(body) if body.strip() else None
         if answer is not None and not isinstance(answer, str | dict):
-            answer = _NOT_JSON
-        if answer is _NOT_JSON:
-            raise errors.Ambiguous(f"the answer is not Feldera's: {_excerpt(body)}; is a proxy in between?")
+            raise answers.judge_body(body, "POST")
         return answer
 
     async def _send(self, method: str, path: str, **query: str) -> bytes:
         """The body of a 2xx answer; anything else is an error."""
-        timeout = self._approve_timeout if method == "POST" else httpx.USE_CLIENT_DEFAULT
+        silence, whole = self._limits[method]
+        # Connecting gets only a part of it, so that "nothing was sent" is told from "nobody answered".
+        timeout = httpx.Timeout(silence, connect=silence / 2, pool=silence / 2)
         try:
             token = self._connection.read_token()
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            async with self._client.stream(method, path, params=query, headers=headers, timeout=timeout) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > LARGEST_ANSWER_BYTES:
-                        raise _judge_size(method)
+            async with (
+                asyncio.timeout(whole),
+                self._client.stream(method, path, params=query, headers=headers, timeout=timeout) as response,
+            ):
+                body = answers.redact(await _read(response, method), token)
         except TokenUnreadable as error:
             raise errors.Unauthorized(str(error), reason="TokenFileUnreadable") from None
+        except TimeoutError:
+            raise errors.Ambiguous("no answer in time", reason="TimedOut") from None
         except httpx.HTTPError as error:
-            raise _judge_failure(error, method) from None
-        except (httpx.InvalidURL, UnicodeError, httpx.StreamError):
+            raise answers.judge_failure(error, url=self._connection.url, method=method) from None
+        except httpx.InvalidURL:
             raise errors.NotReached("the url cannot be used", reason="UrlInvalid") from None
         if response.is_success:
-            return bytes(body)
-        raise self._judge_answer(response, bytes(body), method)
-
-    def _judge_answer(self, response: httpx.Response, body: bytes, method: str) -> errors.FelderaError:
-        answer = _read_json(body)
-        answer = answer if isinstance(answer, dict) else {}
-        status, code = response.status_code, wire.text(answer.get("error_code"), length=128) or None
-        told = wire.text(answer.get("message")) or _excerpt(body)
-        message = f"Feldera answers {status}{f' {code}' if code else ''}: {told}"
-        kind: type[errors.FelderaError]
-        if status == 401:
-            kind, message = errors.Unauthorized, f"Feldera does not accept the key or token (401): {told}"
-        elif status == 403:
-            kind = errors.Forbidden
-            message = (
-                f"the key's role does not suffice (403): {told};"
-                " approving needs the role write, and keys are read by default"
-            )
-        elif status == 404 and code == "UnknownPipelineName":
-            kind = errors.NotFound
-        elif status == 429:
-            kind = errors.Throttled
-        elif status == 501:
-            kind = errors.Unsupported
-        elif status == 503 and (
-            code in _NOT_DONE or (code == "PipelineInteractionUnreachable" and "Failed to connect to host" in told)
-        ):
-            kind = errors.NotReady
-        elif status >= 500 or status == 408:
-            kind = errors.Ambiguous
-        elif code is None:
-            # Not Feldera's own no: a proxy, a redirect, or another server.
-            kind, message = errors.BadAnswer, f"{message}; is this the url of a Feldera API server?"
-        else:
-            kind = errors.Refused
-        return kind(message, status=status, code=code, retry_after=self._parse_retry_after(response))
-
-    def _parse_retry_after(self, response: httpx.Response) -> float | None:
-        value = response.headers.get("Retry-After", "")
-        try:
-            if value.isascii() and value.isdecimal():
-                seconds = float(value)
-            else:
-                seconds = email.utils.parsedate_to_datetime(value).timestamp() - self._now()
-        except (ValueError, TypeError, OverflowError):
-            return None
-        return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+            return body
+        raise answers.judge_answer(response, body, now=self._now(), with_token=token is not None)
 
 
-_NOT_JSON = object()
+async def _read(response: httpx.Response, method: str) -> bytes:
+    if not answers.is_readable(response):
+        kind = errors.BadAnswer if method == "GET" else errors.Ambiguous
+        raise kind("the answer is compressed in a way that was not asked for; is a proxy in between?")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > LARGEST_ANSWER_BYTES:
+            kind = errors.Unreadable if method == "GET" else errors.Ambiguous
+            raise kind(f"the answer is larger than {LARGEST_ANSWER_BYTES // 2**20} MiB")
+    return bytes(body)
 
 
 def _path(name: str, *action: str) -> str:
     # Percent-encoded, and dots too: no name can leave its place in the path.
     safe = quote(name.encode("utf-8", errors="surrogatepass"), safe="").replace(".", "%2E")
     return "/".join(("/v0/pipelines", safe, *action))
-
-
-def _read_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return _NOT_JSON
-
-
-def _excerpt(body: bytes) -> str:
-    return repr(errors.clean(body[: 2 * EXCERPT_LENGTH].decode("utf-8", errors="replace"))[:EXCERPT_LENGTH])
-
-
-def _bad_answer(body: bytes) -> errors.FelderaError:
-    return errors.BadAnswer(f"the answer is not Feldera's: {_excerpt(body)}; is this the url of a Feldera API server?")
-
-
-def _judge_size(method: str) -> errors.FelderaError:
-    kind = errors.BadAnswer if method == "GET" else errors.Ambiguous
-    return kind(f"the answer is larger than {LARGEST_ANSWER_BYTES // 2**20} MiB")
-
-
-def _judge_failure(error: httpx.HTTPError, method: str) -> errors.FelderaError:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            why = getattr(cause, "verify_message", "") or "handshake failed"
-            if isinstance(error, httpx.ConnectError):
-                return errors.NotReached(
-                    f"no TLS connection: {why}; a private CA goes into ca.crt of the Secret, or FELDERA_CA_FILE",
-                    reason="TLSFailed",
-                )
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return errors.NotReached(
-            "no connection in time; is the host up, and does a NetworkPolicy allow it?", reason="ConnectTimeout"
-        )
-    if isinstance(error, httpx.ConnectError):
-        if "Name or service not known" in str(error) or "getaddrinfo" in str(error) or "name resolution" in str(error):
-            return errors.NotReached("the host of the url is not known (DNS)", reason="DNSFailed")
-        return errors.NotReached(
-            "the connection is refused; is Feldera running, and is the port right?", reason="ConnectionRefused"
-        )
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return errors.NotReached("the url cannot be used", reason="UrlInvalid")
-    what = "no answer in time" if isinstance(error, httpx.TimeoutException) else "the connection broke"
-    return errors.Ambiguous(
-        what, reason="TimedOut" if isinstance(error, httpx.TimeoutException) else "ConnectionBroken"
-    )

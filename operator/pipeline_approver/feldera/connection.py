@@ -4,15 +4,18 @@ Key and url come from the same place on purpose: nobody can have the operator se
 """
 
 import base64
-import binascii
 import hashlib
+import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
+import httpx
+
+LONGEST_URL = 2048
 SECRET_TYPE = "pipeline-approver.io/connection"  # noqa: S105 - a type, not a secret
 
 
@@ -62,13 +65,15 @@ class Connection:
     api_key: Secret | None = None
     token_file: Path | None = None
     """Read for every request, so that a rotated token is used at once."""
-    ca_pem: str | None = None
+    ca_pem: str | None = field(default=None, repr=False)
+    """Certificates, and nothing but certificates."""
 
     def fingerprint(self) -> str:
         """Changes when anything changes; says nothing about what it is."""
         key = self.api_key.reveal() if self.api_key else ""
         parts = (self.url, key, str(self.token_file or ""), self.ca_pem or "")
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        # A path may hold bytes that are no text; Python keeps them as surrogates.
+        return hashlib.sha256("\0".join(parts).encode("utf-8", errors="surrogatepass")).hexdigest()
 
     def read_token(self) -> str | None:
         """The token to send with the next request; raises TokenUnreadable."""
@@ -76,14 +81,21 @@ class Connection:
             return self.api_key.reveal() if self.api_key else None
         try:
             token = self.token_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise TokenUnreadable("the file in FELDERA_TOKEN_FILE cannot be read") from None
+        except (OSError, ValueError):
+            raise TokenUnreadable(
+                "the file in FELDERA_TOKEN_FILE cannot be read; check the path, and that the token is mounted"
+            ) from None
         if not token or not _fits_header(token):
-            raise TokenUnreadable("the file in FELDERA_TOKEN_FILE holds no token")
+            raise TokenUnreadable(
+                "the file in FELDERA_TOKEN_FILE holds no token; it must be the token and nothing else"
+            )
         return token
 
     def build_ssl(self) -> ssl.SSLContext:
         """Trusts the given certificates, else the system's."""
+        if not self.url.startswith("https:"):
+            # Nothing will use it, and loading the system's certificates costs time and memory per connection.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return ssl.create_default_context(cadata=self.ca_pem)
 
 
@@ -96,11 +108,13 @@ def connection_from_secret(secret: Mapping[str, Any]) -> Connection:
             f"its type is {str(type_)[:100]!r}, not {SECRET_TYPE}; a type cannot be changed, so create the Secret anew",
         )
     data = secret.get("data")
-    values = {key: _decode(key, value) for key, value in data.items()} if isinstance(data, Mapping) else {}
+    data = data if isinstance(data, Mapping) else {}
+    # Other keys are nobody's business here; they may well be binary.
+    url, key, ca = (_decode(name, data.get(name)) for name in ("url", "api-key", "ca.crt"))
     return Connection(
-        url=_parse_url("the key url", values.get("url", "")),
-        api_key=_parse_key("the key api-key", values.get("api-key")),
-        ca_pem=_parse_ca("the key ca.crt", values.get("ca.crt")),
+        url=_parse_url("the key url", url or ""),
+        api_key=_parse_key("the key api-key", key),
+        ca_pem=_parse_ca("the key ca.crt", ca),
     )
 
 
@@ -111,13 +125,17 @@ def connection_from_environment(environ: Mapping[str, str]) -> Connection | None
     if not (url or key or token_file or ca_file):
         return None
     if key and token_file:
-        raise ConnectionInvalid("ConnectionInvalid", "FELDERA_API_KEY and FELDERA_TOKEN_FILE exclude each other")
+        raise ConnectionInvalid(
+            "ConnectionInvalid", "FELDERA_API_KEY and FELDERA_TOKEN_FILE exclude each other; unset one of them"
+        )
     ca_pem = None
     if ca_file:
         try:
-            ca_pem = Path(ca_file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise ConnectionInvalid("CAInvalid", "the file in FELDERA_CA_FILE cannot be read") from None
+            ca_pem = Path(ca_file).read_text("utf-8", errors="replace")
+        except (OSError, ValueError):
+            raise ConnectionInvalid(
+                "CAInvalid", "the file in FELDERA_CA_FILE cannot be read; check the path and its permissions"
+            ) from None
     return Connection(
         url=_parse_url("FELDERA_URL", url),
         api_key=_parse_key("FELDERA_API_KEY", key or None),
@@ -126,11 +144,15 @@ def connection_from_environment(environ: Mapping[str, str]) -> Connection | None
     )
 
 
-def _decode(key: str, value: object) -> str:
+def _decode(name: str, value: object) -> str | None:
+    if value is None:
+        return None
     try:
         return base64.b64decode(value if isinstance(value, str) else "", validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        raise ConnectionInvalid("SecretInvalid", f"the key {key[:64]} is not text in base64") from None
+    except ValueError:
+        raise ConnectionInvalid(
+            "SecretInvalid", f"the key {name} is not text in base64; write it as plain text under stringData"
+        ) from None
 
 
 def _parse_url(where: str, value: str) -> str:
@@ -143,7 +165,7 @@ def _parse_url(where: str, value: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ConnectionInvalid("UrlInvalid", f"{where} is not a url") from None
+        raise ConnectionInvalid("UrlInvalid", f"{where} is not a url; it looks like http://host:8080") from None
     if parts.username is not None or parts.password is not None:
         raise ConnectionInvalid(
             "UrlInvalid", f"{where} has credentials in it; take them out and use api-key or FELDERA_API_KEY"
@@ -152,7 +174,17 @@ def _parse_url(where: str, value: str) -> str:
         raise ConnectionInvalid("UrlInvalid", f"{where} is not a url that begins with http:// or https:// and a host")
     if parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in url):
         raise ConnectionInvalid("UrlInvalid", f"{where} must be a plain url, without query, fragment or spaces")
-    return url.rstrip("/").removesuffix("/v0").rstrip("/")
+    path = parts.path.rstrip("/").removesuffix("/v0").rstrip("/")
+    plain = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+    try:
+        # What the client and the resolver would refuse later is refused here, where its author is told.
+        parts.hostname.encode("idna")
+        usable = len(plain) <= LONGEST_URL and httpx.URL(plain).host != ""
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable:
+        raise ConnectionInvalid("UrlInvalid", f"{where} has no host that can be reached, or is too long; correct it")
+    return plain
 
 
 def _parse_key(where: str, value: str | None) -> Secret | None:
@@ -174,10 +206,20 @@ def _fits_header(value: str) -> bool:
 def _parse_ca(where: str, value: str | None) -> str | None:
     if value is None:
         return None
+    # Bundles have comments in any language between the certificates, and sometimes a key that is none of our business.
+    pem = "\n".join(_CERTIFICATE.findall(value))
     try:
-        ssl.create_default_context(cadata=value)
-        if "BEGIN CERTIFICATE" not in value:
-            raise ValueError
-    except (ssl.SSLError, ValueError):
-        raise ConnectionInvalid("CAInvalid", f"{where} holds no certificate in PEM form") from None
-    return value
+        if pem:
+            ssl.create_default_context(cadata=pem)
+            return pem
+    except (ssl.SSLError, ValueError, TypeError):
+        pass
+    raise ConnectionInvalid(
+        "CAInvalid",
+        f"{where} holds no certificate in PEM form; put the certificate of the CA there, with its BEGIN and END lines",
+    )
+
+
+_CERTIFICATE = re.compile(
+    r"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----"
+)

@@ -9,7 +9,8 @@
     ├── Throttled      429                                                                safe, after a pause
     ├── Unsupported    501: not in this edition                                           final
     ├── Refused        any other clean no                                                 final
-    ├── BadAnswer      a GET whose answer is not Feldera's                                safe
+    ├── BadAnswer      not Feldera's: what a GET got, or the no of a proxy                safe
+    │   └── Unreadable     too large or broken as a whole; parts of it may be readable    safe
     └── Ambiguous      timeouts, broken connections, other 5xx, 2xx that says something
                        else: may have been carried out                                    only after reading
 
@@ -17,7 +18,23 @@
 same failure gives the same text, without addresses, timings or ids, and never a secret.
 """
 
+import re
+
 MESSAGE_LENGTH = 500
+
+# What changes from one failure to the next, or tells where things are. A message that changes with every poll would
+# be written into every status with every poll.
+_UNSTEADY = re.compile(
+    r"""\bhttps?://[\w\[%][^\s"'<>()]*
+    |\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b
+    |\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.,]*(?:Z|[+-]\d\d:?\d\d)?
+    |(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])
+    |\[[0-9a-f:.]*:[0-9a-f:.]*\](?::\d+)?
+    |\b0x[0-9a-f]+\b
+    |\b\d+(?:\.\d+)?\s?(?:ns|us|µs|ms|s|secs?|seconds?)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 class FelderaError(Exception):
@@ -81,6 +98,10 @@ class BadAnswer(FelderaError):
     """An answer that is not Feldera's."""
 
 
+class Unreadable(BadAnswer):
+    """An answer that is too large, or broken, as a whole."""
+
+
 class Ambiguous(FelderaError):
     """The call may have been carried out."""
 
@@ -88,7 +109,7 @@ class Ambiguous(FelderaError):
 
 
 def clean(text: str) -> str:
-    """Bounded, on one line, without control characters."""
+    """Bounded, on one line, without control characters, and the same for the same failure."""
     printable = "".join(c if c.isprintable() else " " for c in text[: 4 * MESSAGE_LENGTH])
-    words = " ".join(printable.split())
+    words = _UNSTEADY.sub("…", " ".join(printable.split()))
     return words if len(words) <= MESSAGE_LENGTH else words[: MESSAGE_LENGTH - 1] + "…"

@@ -1,25 +1,29 @@
 """Feldera's JSON to our values, for all server versions, and for servers that have a bad day.
 
-Nothing here raises for a strange value: it counts as absent. A row without id or name cannot be used at all.
+Nothing here raises for a strange value: it counts as absent. A row cannot be used at all without id and name, or
+with a deployment id that is none: absent would say that the pipeline is stopped.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipeline_approver.core.observation import DeploymentError, PipelineView, Program
 
 LARGEST_INT64 = 2**63 - 1
 TEXT_LENGTH = 4096
+ID_LENGTH = 64
+DEEPEST_DIFF = 32
+"""Levels of a diff. Feldera's has three; what is far deeper cannot be walked through."""
 
 
 def parse_view(row: object) -> PipelineView | None:
     """One pipeline; None when the row is not one."""
     if not isinstance(row, Mapping):
         return None
-    id_, name = row.get("id"), row.get("name")
-    if not (isinstance(id_, str) and id_ and isinstance(name, str) and name):
+    id_, name, deployment_id = row.get("id"), row.get("name"), row.get("deployment_id")
+    if not (_is_id(id_) and isinstance(name, str) and name) or not (deployment_id is None or _is_id(deployment_id)):
         return None
     status = text(row.get("deployment_status"))
     return PipelineView(
@@ -29,7 +33,7 @@ def parse_view(row: object) -> PipelineView | None:
         desired_status=text(row.get("deployment_desired_status")),
         resources_status=text(row.get("deployment_resources_status")),
         resources_desired_status=text(row.get("deployment_resources_desired_status")),
-        deployment_id=text(row.get("deployment_id")) or None,
+        deployment_id=deployment_id,
         program_version=int64(row.get("program_version")) or 0,
         platform_version=text(row.get("platform_version")),
         silent_bootstrap=row.get("silent_bootstrap") is True,
@@ -41,18 +45,18 @@ def parse_view(row: object) -> PipelineView | None:
 
 def parse_program(row: Mapping[str, Any]) -> Program | None:
     """The fingerprints of a program; None when the row does not have it."""
-    code = row.get("program_code")
-    if not isinstance(code, str):
+    code, udf_rust, udf_toml = (row.get(key) for key in ("program_code", "udf_rust", "udf_toml"))
+    if not (isinstance(code, str) and isinstance(udf_rust, str | None) and isinstance(udf_toml, str | None)):
         return None
     return Program(
         program_code=_fingerprint(code),
-        udf_rust=_fingerprint(text(row.get("udf_rust"), length=None)),
-        udf_toml=_fingerprint(text(row.get("udf_toml"), length=None)),
+        udf_rust=_fingerprint(udf_rust or ""),
+        udf_toml=_fingerprint(udf_toml or ""),
         feeds=_parse_feeds(row.get("program_info")),
     )
 
 
-def text(value: object, *, length: int | None = TEXT_LENGTH) -> str:
+def text(value: object, *, length: int = TEXT_LENGTH) -> str:
     """A string, bounded; anything else is empty."""
     return value[:length] if isinstance(value, str) else ""
 
@@ -71,6 +75,8 @@ def _parse_diff(details: object) -> str | None:
     diff = details.get("approval_diff") if "approval_diff" in details else details
     if not isinstance(diff, Mapping) or ("program_diff" not in diff and diff is details):
         return None
+    if not _is_within(diff, DEEPEST_DIFF):
+        return None
     return json.dumps(diff, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -81,6 +87,16 @@ def _parse_error(error: object) -> DeploymentError | None:
         code=text(error.get("error_code"), length=128) or "UnknownError",
         message=text(error.get("message"), length=1024),
     )
+
+
+def _is_id(value: object) -> TypeGuard[str]:
+    # Ids go into the status, and are compared with what stands there: so none is taken that would not fit.
+    return isinstance(value, str) and 0 < len(value) <= ID_LENGTH and value.isprintable()
+
+
+def _is_within(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_within(one, levels - 1) for one in inner if isinstance(one, Mapping | list))
 
 
 def _fingerprint(source: str) -> str:
