@@ -43,7 +43,8 @@ def present(case: Case, status: Status, *, hold: Problem | None) -> Status:
         _describe_connection(case),
         _describe_approval(case, status, hold),
         _describe_checkpoint(status),
-        _describe_progress(status),
+        # What needs a person first is not on its way, and kstatus goes by the first of the two.
+        None if stalled else _describe_progress(status),
         build_condition(STALLED, True, *stalled) if stalled else None,
     ]
     return replace(

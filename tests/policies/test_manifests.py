@@ -1,8 +1,4 @@
-"""The admission policies speak of our annotations only, and of the same values as the operator.
-
-What they decide is proven against an API server that has them (Kubernetes 1.30, 1.36 for the mutating ones); here is
-what can be seen in their texts.
-"""
+"""The admission policies apply to every write of a Pipeline, refuse when in doubt, and know the operator's values."""
 
 import pathlib
 import re
@@ -38,10 +34,6 @@ def expressions(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "auditAnnotations", entry["valueExpression"]
     for mutation in spec.get("mutations", []):
         yield "mutations", mutation["jsonPatch"]["expression"]
-
-
-def without_strings(text: str) -> str:
-    return re.sub(r"'[^']*'", "''", text)
 
 
 def test_the_policies_are_those_of_the_components() -> None:
@@ -89,43 +81,10 @@ def test_expressions_mention_our_prefix_only(name: str) -> None:
 
 
 @EVERY_POLICY
-def test_expressions_are_balanced_and_use_variables_that_stand_above_them(name: str) -> None:
-    declared: set[str] = set()
-    conditions = True
-    entries = list(expressions(POLICIES[name]))
-    names = iter([entry["name"] for entry in POLICIES[name]["spec"].get("variables", [])])
-    for where, text in entries:
-        bare = without_strings(text)
-        for opening, closing in ("()", "[]", "{}"):
-            assert bare.count(opening) == bare.count(closing), text
-        used = set(re.findall(r"\bvariables\.(\w+)", bare))
-        conditions = conditions and where.startswith("matchConditions")
-        assert not (conditions and used), "match conditions come before variables"
-        assert used <= declared, text
-        if where.startswith("variables"):
-            declared.add(next(names))
-        # A message is evaluated without the authorizer.
-        assert "message" not in where or not {"may"} & used, text
-
-
-@EVERY_POLICY
 def test_every_variable_is_used(name: str) -> None:
     texts = " ".join(text for _, text in expressions(POLICIES[name]))
     for variable in POLICIES[name]["spec"].get("variables", []):
         assert f"variables.{variable['name']}" in texts
-
-
-@EVERY_POLICY
-def test_optional_fields_are_guarded(name: str) -> None:
-    """CEL fails on an absent field, and failing here is refusing."""
-    for where, text in expressions(POLICIES[name]):
-        bare = without_strings(text)
-        for field in re.findall(r"\b((?:oldObject|object)\.(?:spec|status)(?:\.\w+)?)", bare):
-            parent = re.match(r"\w+\.\w+", field)
-            assert parent
-            assert f"has({parent[0]})" in bare, f"{where}: {field}"
-        if "oldObject." in bare and "oldObject != null" not in bare:
-            assert "variables.sameSpec" in bare, f"{where}: oldObject is null at create"
 
 
 def test_every_refusal_says_why() -> None:

@@ -1,0 +1,45 @@
+"""Fixtures for the tests of GitOps tools."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.argocd import ArgoCD
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIANTS = ("suspended-while-waiting", "healthy-while-waiting")
+FOREIGN = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "argocd-cm", "labels": {"app.kubernetes.io/part-of": "argocd"}},
+    "data": {"url": "https://argocd.example.com"},
+}
+
+
+@pytest.fixture(scope="session")
+def argocd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ArgoCD]:
+    """Argo CD with each variant of the customisations, taken in as a component by a kustomization of Argo CD."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on the PATH: THE CUSTOMISATIONS OF ARGO CD ARE NOT TESTED")
+    folder = tmp_path_factory.mktemp("argocd")
+    shutil.copytree(ROOT / "deploy" / "argocd", folder / "deploy")
+    found = {}
+    for variant in VARIANTS:
+        own = folder / variant
+        own.mkdir()
+        (own / "argocd-cm.yaml").write_text(yaml.safe_dump(FOREIGN))
+        kustomization = {
+            "resources": ["argocd-cm.yaml"],
+            "components": [f"../deploy/{variant}"],
+            "namespace": "argocd",
+        }
+        (own / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        done = subprocess.run(["kubectl", "kustomize", str(own)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        (config_map,) = yaml.safe_load_all(done.stdout)
+        assert config_map["data"]["url"] == FOREIGN["data"]["url"]  # type: ignore[index]
+        found[variant] = ArgoCD(config_map)
+    return found
