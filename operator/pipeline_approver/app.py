@@ -4,13 +4,12 @@ import asyncio
 import datetime
 import gc
 import logging
-import os
-import signal
+import secrets
+import socket
+import time
 from collections.abc import Callable, Mapping
 
-import kopf
-
-from pipeline_approver import __version__, handlers
+from pipeline_approver import __version__
 from pipeline_approver.core.case import OneShot, Rules
 from pipeline_approver.core.notes import Note
 from pipeline_approver.core.resource import GROUP, KIND, VERSION, Resource
@@ -27,16 +26,17 @@ from pipeline_approver.feldera.connection import Connection, ConnectionInvalid, 
 from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
 from pipeline_approver.kube.events import EventRecorder, ObjectRef
+from pipeline_approver.kube.lease import Lease, Timing
+from pipeline_approver.life import LEASE_NAME, Life, StartupFailed
+from pipeline_approver.metrics import Metrics
 from pipeline_approver.settings import Settings, SettingsInvalid
+from pipeline_approver.signals import StopSignals
 
 WRITES_PER_SECOND = 100.0
-FIRST_LOOK_PAUSES_SECONDS = (1, 2, 5, 10, 20, 30)
+STUCK_AFTER_SETTLES = 2
+"""A decision counts as stuck after so many settle times: by then a call that was not answered has been judged."""
 
 log = logging.getLogger("pipeline_approver")
-
-
-class StartupFailed(Exception):
-    """The operator cannot work here; the message is for the person who runs it."""
 
 
 async def run_operator(
@@ -47,100 +47,66 @@ async def run_operator(
     stop_flag: asyncio.Event | None = None,
     ready_flag: asyncio.Event | None = None,
 ) -> None:
-    """Run until SIGTERM, SIGINT or `stop_flag`. Raises SettingsInvalid or StartupFailed with what to do.
+    """Run until `stop_flag`; without one, until SIGTERM or SIGINT. Raises SettingsInvalid or StartupFailed.
 
-    `ready_flag` is set when all Pipelines are known and the first is looked at. Only one of signals and a
-    `stop_flag` should end it: kopf waits five seconds for the other.
+    The message of both says what to do. `ready_flag` is set when all Pipelines are known and the first is looked at.
     """
+    stop = stop_flag or asyncio.Event()
+    signals = StopSignals(stop) if stop_flag is None else None
+    if signals is not None:
+        signals.claim()
     try:
         own = connection_from_environment(environ)
     except ConnectionInvalid as error:
         raise SettingsInvalid(str(error)) from None
-    deaths: list[str] = []
-
-    def die(task: str) -> None:
-        deaths.append(task)
-        if stop_flag is not None:
-            stop_flag.set()
-        else:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     try:
         kube = kube or await KubeApi.connect()
     except kube_errors.KubeError as error:
         raise StartupFailed(str(error)) from None
-    supervisor = Supervisor(on_death=die)
+    supervisor = Supervisor(on_death=lambda _: stop.set())
+    recorder = EventRecorder(kube, now=_now)
+    metrics = build_metrics(settings)
+    lease = build_lease(settings, environ, kube, recorder, on_gained=lambda: engine.enqueue_all())
+
+    def settle_in() -> None:
+        # What was loaded stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        life.join_election()
+        if ready_flag is not None:
+            ready_flag.set()
+
+    engine = build_engine(
+        settings,
+        own,
+        kube,
+        supervisor,
+        recorder,
+        on_synced=settle_in,
+        metrics=metrics,
+        may_act=lease.is_held if lease is not None else lambda: True,
+    )
+    life = Life(
+        settings,
+        kube=kube,
+        engine=engine,
+        lease=lease,
+        metrics=metrics,
+        recorder=recorder,
+        supervisor=supervisor,
+        stop=stop,
+    )
     try:
-        await _look_around(kube, settings)
-        recorder = EventRecorder(kube, now=_now)
-
-        def settle_in() -> None:
-            # What was loaded stays: the collector need not look through it again and again.
-            gc.collect()
-            gc.freeze()
-            if ready_flag is not None:
-                ready_flag.set()
-
-        engine = build_engine(settings, own, kube, supervisor, recorder, on_synced=settle_in)
-
-        async def startup() -> None:
-            supervisor.spawn("events", recorder.run())
-            engine.start()
-            log.info("pipeline-approver %s has started", __version__)
-
-        async def cleanup() -> None:
-            await recorder.drain(timeout=2)
-            await supervisor.close()
-
-        await _run_kopf(
-            settings, handlers.build_registry(engine, startup=startup, cleanup=cleanup), stop_flag=stop_flag
-        )
+        await life.run(on_kopf=signals.claim if signals is not None else lambda: None)
     finally:
-        await supervisor.close()
         await kube.aclose()
-    if deaths:
-        raise StartupFailed(f"the task {deaths[0]!r} died; its traceback is in the log")
     log.info("pipeline-approver has stopped")
 
 
-async def _run_kopf(settings: Settings, registry: kopf.OperatorRegistry, *, stop_flag: asyncio.Event | None) -> None:
-    endpoint = f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None
-    try:
-        await kopf.operator(
-            registry=registry,
-            settings=handlers.build_settings(),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            liveness_endpoint=endpoint,
-            stop_flag=stop_flag,
-        )
-    except OSError as error:
-        raise StartupFailed(
-            f"port {settings.health_port} cannot be served ({error.strerror}); see --health-port"
-        ) from None
-    except Exception as error:
-        # kopf's own errors are private classes. It gives up after about a minute of refusals or server errors.
-        raise StartupFailed(f"the Kubernetes API could not be watched: {error}") from None
-
-
-async def _look_around(kube: KubeApi, settings: Settings) -> None:
-    """Find out before anything else whether Pipelines exist here and may be listed."""
-    for pause in (*FIRST_LOOK_PAUSES_SECONDS, None):
-        try:
-            for namespace in settings.namespaces or (None,):
-                await kube.list_pipeline_uids(namespace)
-            return
-        except kube_errors.NotFound:
-            raise StartupFailed(
-                f"the Kubernetes API knows no {KIND} in {GROUP}/{VERSION}; apply crds/pipelines.yaml first"
-            ) from None
-        except kube_errors.Forbidden as error:
-            raise StartupFailed(f"the account of the operator may not list Pipelines: {error}") from None
-        except kube_errors.KubeError as error:
-            if pause is None:
-                raise StartupFailed(f"the Kubernetes API cannot be used: {error}") from None
-            log.warning("the Kubernetes API cannot be used, trying again in %d s: %s", pause, error)
-            await asyncio.sleep(pause)
+def build_metrics(settings: Settings) -> Metrics:
+    """The metrics of one operator."""
+    stuck_after = STUCK_AFTER_SETTLES * settings.settle_seconds
+    return Metrics(version=__version__, now=_now, clock=time.monotonic, stuck_after_seconds=stuck_after)
 
 
 def build_engine(
@@ -153,18 +119,23 @@ def build_engine(
     on_synced: Callable[[], None],
     open_client: OpenClient | None = None,
     now: Callable[[], datetime.datetime] | None = None,
+    metrics: Metrics | None = None,
+    may_act: Callable[[], bool] = lambda: True,
 ) -> Engine:
     """The engine and all its parts; `open_client` and `now` replace the ways to Feldera and to the clock."""
-    cache, queue = Cache(), WorkQueue()
+    meter = metrics or build_metrics(settings)
+    cache, queue = Cache(track=meter.track), WorkQueue()
 
     def open_real_client(connection: Connection) -> FelderaClient:
         return FelderaClient(
             connection,
             approve_timeout_seconds=settings.approve_timeout_seconds,
             user_agent=f"pipeline-approver/{__version__}",
+            on_error=lambda error: meter.note_error(error.status, error.reason),
         )
 
     def observe(resource: Resource, before: Status, happened: list[Note]) -> None:
+        meter.note_transition(resource, before, happened)
         for note in happened:
             level = logging.WARNING if note.warning else logging.INFO
             log.log(level, "%s", note.message, extra={"pipeline": resource.key, "reason": note.reason})
@@ -185,6 +156,7 @@ def build_engine(
         open_client=open_client or open_real_client,
         spawn=supervisor.spawn,
         interval_seconds=settings.poll_interval_seconds,
+        meter=meter,
     )
     reconciler = Reconciler(
         cache=cache,
@@ -193,11 +165,13 @@ def build_engine(
         kube=kube,
         rules=Rules(one_shot=OneShot(settings.one_shot), settle=datetime.timedelta(seconds=settings.settle_seconds)),
         now=now or _now,
-        may_act=lambda: True,
+        may_act=may_act,
         pace=Pacer(rate=WRITES_PER_SECOND, burst=50).wait,
         observer=observe,
+        count_call=meter.note_call,
         approve_timeout=datetime.timedelta(seconds=settings.approve_timeout_seconds),
     )
+    meter.expose(leads=may_act, poll_ages=lambda: {feed.label: feed.age for _, feed in connections.items()})
     parts = Parts(
         cache=cache,
         queue=queue,
@@ -208,6 +182,43 @@ def build_engine(
         namespaces=settings.namespaces or (None,),
     )
     return Engine(parts, on_synced=on_synced)
+
+
+def build_lease(
+    settings: Settings,
+    environ: Mapping[str, str],
+    kube: KubeApi,
+    recorder: EventRecorder,
+    *,
+    on_gained: Callable[[], None],
+) -> Lease | None:
+    """The Lease, where this operator is one of several that take turns."""
+    if not settings.leader_elect:
+        return None
+
+    def tell(holds: bool, message: str) -> None:
+        log.log(logging.INFO if holds else logging.WARNING, "%s", message)
+        recorder.record(
+            lease.refer(), type="Normal", reason="LeaderElection", message=message, action="Lead" if holds else "Follow"
+        )
+        if holds:
+            on_gained()
+
+    lease = Lease(
+        kube,
+        namespace=settings.lease_namespace,
+        name=LEASE_NAME,
+        # The random part tells a restarted container from the one before.
+        identity=f"{environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}",
+        timing=Timing(
+            duration=settings.lease_duration_seconds,
+            renew_deadline=settings.lease_renew_deadline_seconds,
+            retry_period=settings.lease_retry_period_seconds,
+        ),
+        now=_now,
+        on_change=tell,
+    )
+    return lease
 
 
 def _refer_to(resource: Resource) -> ObjectRef:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_operator(arguments: argparse.Namespace) -> int:
-    from pipeline_approver import app  # kopf and the client take a moment to load
+    from pipeline_approver import app, life  # kopf and the client take a moment to load
 
     try:
         chosen = settings.read_settings(arguments, os.environ)
@@ -50,7 +50,7 @@ def _run_operator(arguments: argparse.Namespace) -> int:
         asyncio.run(app.run_operator(chosen, os.environ))
     except settings.SettingsInvalid as error:
         return _fail(str(error), EXIT_USAGE)
-    except app.StartupFailed as error:
+    except life.StartupFailed as error:
         return _fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_FAILED

@@ -3,8 +3,6 @@
 Raw events only: kopf then writes nothing to the objects, needs no finalizer, and keeps no state in annotations.
 """
 
-import datetime
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,11 +10,7 @@ import kopf
 
 from pipeline_approver.core.resource import GROUP, PLURAL, VERSION
 from pipeline_approver.engine.engine import Engine
-
-RELOGIN = datetime.timedelta(minutes=10)
-"""How often credentials are read anew: bound service-account tokens rotate about hourly."""
-
-log = logging.getLogger(__name__)
+from pipeline_approver.login import Login
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -55,7 +49,11 @@ class NoProgress(kopf.ProgressStorage):
 
 
 def build_registry(
-    engine: Engine, *, startup: Callable[[], Awaitable[None]], cleanup: Callable[[], Awaitable[None]]
+    engine: Engine,
+    *,
+    login: Login,
+    startup: Callable[[], Awaitable[None]],
+    cleanup: Callable[[], Awaitable[None]],
 ) -> kopf.OperatorRegistry:
     """The handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
@@ -72,17 +70,12 @@ def build_registry(
     async def on_cleanup(**_: Any) -> None:
         await cleanup()
 
-    async def on_probe(**_: Any) -> str:
-        return "synced" if engine.synced else "starting"
-
-    def on_login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        # The official client's configuration understands exec plugins, which kopf's own loaders do not.
-        return kopf.login_via_client(**kwargs)
+    async def on_login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        return await login(**kwargs)
 
     kopf.on.login(registry=registry)(on_login)
-    kopf.on.startup(registry=registry)(on_startup)
-    kopf.on.cleanup(registry=registry)(on_cleanup)
-    kopf.on.probe(registry=registry, id="pipelines", errors=kopf.ErrorsMode.PERMANENT)(on_probe)
+    kopf.on.startup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(on_startup)
+    kopf.on.cleanup(registry=registry, errors=kopf.ErrorsMode.PERMANENT)(on_cleanup)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(on_event)
     return registry
 

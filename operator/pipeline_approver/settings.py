@@ -9,6 +9,8 @@ PREFIX = "PIPELINE_APPROVER_"
 ONE_SHOT = ("any", "waiting", "never")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LONGEST_RETRY_FACTOR = 2
+"""The holder of a Lease must have time for a second attempt to renew it."""
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -33,7 +35,13 @@ class Settings:
     log_format: str = "text"
     log_level: str = "info"
     health_port: int = 8080
-    """Where liveness is served; 0 means nowhere."""
+    """Where health and metrics are served; 0 means nowhere."""
+    leader_elect: bool = False
+    """Whether to act only while holding the Lease."""
+    lease_namespace: str = ""
+    lease_duration_seconds: float = 15.0
+    lease_renew_deadline_seconds: float = 10.0
+    lease_retry_period_seconds: float = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +75,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--log-format", metavar="|".join(LOG_FORMATS), help="(default: text)")
     parser.add_argument("--log-level", metavar="|".join(LOG_LEVELS), help="(default: info)")
-    parser.add_argument("--health-port", metavar="PORT", help="serve /healthz there; 0 turns it off (default: 8080)")
+    parser.add_argument(
+        "--health-port",
+        metavar="PORT",
+        help="serve /healthz, /readyz and /metrics there; 0 turns it off (default: 8080)",
+    )
+    parser.add_argument(
+        "--leader-elect",
+        nargs="?",
+        const="true",
+        metavar="true|false",
+        help="of several replicas, let only the one act that holds the Lease pipeline-approver"
+        " (default: true where POD_NAMESPACE is set, as in the shipped Deployment, else false)",
+    )
+    parser.add_argument(
+        "--lease-namespace", metavar="NAME", help="namespace of the Lease (default: the value of POD_NAMESPACE)"
+    )
+    parser.add_argument(
+        "--lease-duration",
+        metavar="SECONDS",
+        help="how long others wait for a holder of the Lease that has fallen silent (default: 15)",
+    )
+    parser.add_argument(
+        "--lease-renew-deadline",
+        metavar="SECONDS",
+        help="how long the holder acts after it last renewed the Lease (default: 10)",
+    )
+    parser.add_argument(
+        "--lease-retry-period", metavar="SECONDS", help="pause between two attempts at the Lease (default: 2)"
+    )
 
 
 def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
@@ -86,6 +122,9 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
         else (f"{PREFIX}NAMESPACE", (environ.get(f"{PREFIX}NAMESPACE") or "").split(","))
     )
     own_name, own = find("own-connection-namespaces")
+    pod_namespace = environ.get("POD_NAMESPACE") or ""
+    lease_name, lease = find("lease-namespace")
+    lease_name, lease = (lease_name, lease) if lease is not None else ("POD_NAMESPACE", pod_namespace)
     defaults = Settings()
     settings = Settings(
         namespaces=_parse_namespaces(*namespaces),
@@ -97,13 +136,34 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
         log_format=_choose(*find("log-format"), LOG_FORMATS, defaults.log_format),
         log_level=_choose(*find("log-level"), LOG_LEVELS, defaults.log_level),
         health_port=_parse_port(*find("health-port"), defaults.health_port),
+        leader_elect=_choose(*find("leader-elect"), ("true", "false"), "true" if pod_namespace else "false") == "true",
+        lease_namespace="".join(_parse_namespaces(lease_name, [lease])),
+        lease_duration_seconds=_parse_seconds(*find("lease-duration"), defaults.lease_duration_seconds),
+        lease_renew_deadline_seconds=_parse_seconds(
+            *find("lease-renew-deadline"), defaults.lease_renew_deadline_seconds
+        ),
+        lease_retry_period_seconds=_parse_seconds(*find("lease-retry-period"), defaults.lease_retry_period_seconds),
     )
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Raise SettingsInvalid where settings contradict each other."""
     if settings.settle_seconds <= settings.approve_timeout_seconds:
         raise SettingsInvalid(
             f"--settle-time ({settings.settle_seconds:g}) must be longer than"
             f" --approve-timeout ({settings.approve_timeout_seconds:g})"
         )
-    return settings
+    if settings.leader_elect and not settings.lease_namespace:
+        raise SettingsInvalid("--leader-elect needs --lease-namespace where POD_NAMESPACE is not set")
+    longest_pause = settings.lease_retry_period_seconds * LONGEST_RETRY_FACTOR
+    if not settings.lease_duration_seconds > settings.lease_renew_deadline_seconds > longest_pause:
+        raise SettingsInvalid(
+            f"--lease-duration ({settings.lease_duration_seconds:g}) must be longer than --lease-renew-deadline"
+            f" ({settings.lease_renew_deadline_seconds:g}), and that at least {LONGEST_RETRY_FACTOR} times as long as"
+            f" --lease-retry-period ({settings.lease_retry_period_seconds:g})"
+        )
 
 
 def _parse_namespaces(name: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The Pipelines as last seen: slim values, found by key, by connection, and by the Feldera pipeline they stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline_approver.core.resource import APPROVE, REJECT, Resource
@@ -15,6 +15,9 @@ class ConnectionKey:
     namespace: str = ""
     secret_name: str | None = None
 
+    def __str__(self) -> str:
+        return "own" if self.secret_name is None else f"{self.namespace}/{self.secret_name}"
+
 
 @dataclass(slots=True)
 class Entry:
@@ -25,10 +28,15 @@ class Entry:
     """Annotations that were seen with another value since the recorded one was used up."""
 
 
+Track = Callable[[Resource | None, Resource | None], None]
+
+
 class Cache:
     """All Pipelines that the operator watches."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, track: Track = lambda before, after: None) -> None:
+        """`track` is told of every change: what a Pipeline was, and what it is now."""
+        self._track = track
         self._entries: dict[str, Entry] = {}
         self._names: dict[ConnectionKey, dict[str, set[str]]] = {}
 
@@ -51,11 +59,13 @@ class Cache:
                 return False
             released = _carry_released(entry, resource)
             self._unlink(entry.resource, resource)
+            self._track(entry.resource, resource)
             entry.resource, entry.released = resource, released
         else:
             if entry is not None:
                 self.forget(resource.key)
             entry = self._entries[resource.key] = Entry(resource, _find_released(resource))
+            self._track(None, resource)
         self._names.setdefault(find_connection_key(resource), {}).setdefault(resource.pipeline_name, set()).add(
             resource.key
         )
@@ -66,6 +76,7 @@ class Cache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._unlink(entry.resource, None)
+            self._track(entry.resource, None)
 
     def connections(self) -> Iterable[ConnectionKey]:
         """The connections that Pipelines refer to."""

@@ -43,8 +43,12 @@ async def send(
     program: Program | None,
     in_time: Callable[[], bool],
     learn: Callable[[PipelineView | None], None],
+    count: Callable[[Answer], None],
 ) -> Answer:
-    """Verify, then call. `in_time` is asked last: a process that was held up must not act on what it knew."""
+    """Verify, then call. `in_time` is asked last: a process that was held up must not act on what it knew.
+
+    `count` is told what became of a call that was made.
+    """
     view = await read_fresh(client, name)
     if isinstance(view, NotApplied):
         return view
@@ -54,12 +58,17 @@ async def send(
         return NotApplied(message=f"not sent: {objection}")
     if not in_time():
         return NotApplied(message="not sent: the operator was held up or has lost its lease")
+    answer = await _call(client, act, name, concurrent=view.concurrent_bootstrap)
+    count(answer)
+    return answer
+
+
+async def _call(client: FelderaClient, act: Act, name: str, *, concurrent: bool) -> Answer:
     try:
         if act.verdict is Verdict.REJECTED:
             await client.stop(name)
             return Accepted()
-        silent = act.outputs is Outputs.SILENT
-        approval = await client.approve(name, silent=silent, concurrent=view.concurrent_bootstrap)
+        approval = await client.approve(name, silent=act.outputs is Outputs.SILENT, concurrent=concurrent)
     except errors.FelderaError as error:
         return _explain(error)
     return Accepted(number=approval.checkpoint_sequence_number, incarnation=approval.incarnation or "")

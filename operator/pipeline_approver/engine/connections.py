@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline_approver.core.case import Problem
 from pipeline_approver.engine.cache import Cache, ConnectionKey
@@ -18,6 +18,17 @@ REREAD_SECONDS = 60.0
 LONGEST_CALL_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
+
+
+class PollMeter(Protocol):
+    """Takes measurements of the polls, by connection."""
+
+    def note_poll(self, connection: str, seconds: float) -> None:
+        """A poll has ended, well or not."""
+
+    def forget_connection(self, connection: str) -> None:
+        """A connection is no longer polled."""
+
 
 ReadSecret = Callable[[str, str], Awaitable[dict[str, Any]]]
 OpenClient = Callable[[Connection], FelderaClient]
@@ -38,6 +49,7 @@ class Connections:
         open_client: OpenClient,
         spawn: Spawn,
         interval_seconds: float,
+        meter: PollMeter,
     ) -> None:
         self._cache = cache
         self._queue = queue
@@ -47,6 +59,7 @@ class Connections:
         self._open_client = open_client
         self._spawn = spawn
         self._interval = interval_seconds
+        self._meter = meter
         self._feeds: dict[ConnectionKey, Feed] = {}
         self._tasks: dict[ConnectionKey, asyncio.Task[None]] = {}
 
@@ -58,15 +71,15 @@ class Connections:
         """The feed of a connection, opened if need be."""
         feed = self._feeds.get(key)
         if feed is None:
-            label = f"secret {key.namespace}/{key.secret_name}" if key.secret_name is not None else "own"
             feed = self._feeds[key] = Feed(
-                label=label,
+                label=str(key),
                 interval_seconds=self._interval,
                 names=lambda: self._cache.names(key),
                 changed=lambda names: self._enqueue(key, names),
                 everything_changed=lambda: self._enqueue(key, list(self._cache.names(key))),
+                measure=lambda seconds: self._meter.note_poll(str(key), seconds),
             )
-            self._tasks[key] = self._spawn(f"feed {label}", self._serve(key, feed))
+            self._tasks[key] = self._spawn(f"feed {key}", self._serve(key, feed))
         return feed
 
     def refuse(self, key: ConnectionKey, namespace: str) -> Problem | None:
@@ -86,6 +99,7 @@ class Connections:
         for key in [key for key in self._feeds if key not in used]:
             del self._feeds[key]
             self._tasks.pop(key).cancel()
+            self._meter.forget_connection(str(key))
 
     def _enqueue(self, key: ConnectionKey, names: Iterable[str]) -> None:
         keys_by_name = self._cache.names(key)

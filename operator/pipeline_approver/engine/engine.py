@@ -45,12 +45,27 @@ class Engine:
     def __init__(self, parts: Parts, *, on_synced: Callable[[], None] = lambda: None) -> None:
         self._parts = parts
         self._on_synced = on_synced
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self.synced = False
         """Whether all Pipelines are in the cache. Before that nothing is decided: an older twin may be missing."""
 
     def start(self) -> None:
         """Start working."""
         self._parts.supervisor.spawn("sync", self._sync())
+
+    async def finish(self, *, timeout: float) -> None:
+        """Begin nothing any more, and wait for what is in hand; what is not done by then is abandoned.
+
+        An abandoned call is in the status as `Sending`, and whoever acts next finds out what became of it.
+        """
+        self._stopping = True
+        self._parts.reconciler.close()
+        if self._in_hand:
+            log.info("finishing what is in hand: %d", len(self._in_hand))
+            _, late = await asyncio.wait(self._in_hand, timeout=timeout)
+            if late:
+                log.warning("%d passes are not done in %g s and are abandoned", len(late), timeout)
 
     def observe(self, *, deleted: bool, manifest: Mapping[str, Any]) -> None:
         """Take in one event of the watch. Only remembers and enqueues: the next event waits for this."""
@@ -102,8 +117,11 @@ class Engine:
 
     async def _work(self, lane: Lane) -> None:
         queue = self._parts.queue
-        while True:
+        me = asyncio.current_task()
+        assert me is not None
+        while not self._stopping:
             key = await queue.get(lane)
+            self._in_hand.add(me)
             try:
                 await self._parts.reconciler.reconcile(key, lane)
             except Exception:
@@ -111,6 +129,7 @@ class Engine:
                 log.exception("%s: the pass failed unexpectedly, trying again", key)
                 queue.retry(key)
             finally:
+                self._in_hand.discard(me)
                 queue.done(key)
 
     async def _find_missing(self) -> dict[str, str]:

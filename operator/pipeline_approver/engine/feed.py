@@ -53,22 +53,30 @@ class Feed:
         names: Callable[[], Iterable[str]],
         changed: Callable[[Iterable[str]], None],
         everything_changed: Callable[[], None],
+        measure: Callable[[float], None],
     ) -> None:
+        """`measure` is told how many seconds each poll took, whatever came of it."""
         self.label = label
         self.client: FelderaClient | None = None
         self.problem: Problem | None = None
         self.unauthorized = False
-        self.last_success: float | None = None
+        self._succeeded_at = asyncio.get_running_loop().time()
         self._interval = interval_seconds
         self._names = names
         self._changed = changed
         self._everything_changed = everything_changed
+        self._measure = measure
         self._views: dict[str, PipelineView] = {}
         self._names_by_id: dict[str, str] = {}
         self._complete = False
         self._failures = 0
         self._programs = Programs()
         self._retry_after = 0.0
+
+    @property
+    def age(self) -> float:
+        """Seconds since Feldera last answered a poll; since the feed was opened, when it never has."""
+        return asyncio.get_running_loop().time() - self._succeeded_at
 
     def observe(self, name: str) -> Observation:
         """What is known of one pipeline."""
@@ -132,21 +140,27 @@ class Feed:
         client, self._retry_after = self.client, 0.0
         if client is None:
             return
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
-            try:
-                listing = await client.list_pipelines()
-                if not listing.unchanged or not self._complete:
-                    self._take(dict(listing.views), skipped=listing.skipped)
-            except (errors.Ambiguous, errors.BadAnswer) as error:
-                if error.status is None or not 500 <= error.status < 502:
-                    raise
-                await self._poll_one_by_one(client)
+            await self._ask(client)
         except errors.FelderaError as error:
             self._fail(error)
-            return
-        self.last_success = asyncio.get_running_loop().time()
-        self._failures, self.unauthorized = 0, False
-        self.set_problem(None)
+        else:
+            self._succeeded_at = loop.time()
+            self._failures, self.unauthorized = 0, False
+            self.set_problem(None)
+        self._measure(loop.time() - started)
+
+    async def _ask(self, client: FelderaClient) -> None:
+        try:
+            listing = await client.list_pipelines()
+            if not listing.unchanged or not self._complete:
+                self._take(dict(listing.views), skipped=listing.skipped)
+        except (errors.Ambiguous, errors.BadAnswer) as error:
+            if error.status is None or not 500 <= error.status < 502:
+                raise
+            await self._poll_one_by_one(client)
 
     async def _poll_one_by_one(self, client: FelderaClient) -> None:
         """The list fails as a whole when Feldera cannot read one of its rows; the others can still be read."""

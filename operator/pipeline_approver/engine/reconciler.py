@@ -43,6 +43,10 @@ class Observer(Protocol):
     def __call__(self, resource: Resource, before: Status, happened: list[notes.Note]) -> None: ...
 
 
+class NotActing(Exception):
+    """This replica does not act (any more): nothing is recorded, and whoever acts decides by itself."""
+
+
 class RecordLost(Exception):
     """The API server took a status but did not keep it: nothing may be acted upon."""
 
@@ -70,6 +74,7 @@ class Reconciler:
         may_act: Callable[[], bool],
         pace: Callable[[], Awaitable[None]],
         observer: Observer,
+        count_call: Callable[[Answer], None],
         approve_timeout: datetime.timedelta,
     ) -> None:
         self._cache = cache
@@ -81,6 +86,8 @@ class Reconciler:
         self._may_act = may_act
         self._pace = pace
         self._observer = observer
+        self._count_call = count_call
+        self._closing = False
         self._unsettled: dict[str, Unsettled] = {}
         # A call may start only so long after its record that it is over when the record counts it as over.
         self._start_within = (rules.settle - approve_timeout).total_seconds()
@@ -89,6 +96,8 @@ class Reconciler:
         """Look at one Pipeline and do what follows. Failures are logged and tried again later."""
         try:
             await self._pass(key, lane)
+        except NotActing:
+            log.debug("%s: left to the replica that acts", key)
         except kube_errors.NotFound:
             self.forget(key)
         except kube_errors.KubeError as error:
@@ -99,6 +108,10 @@ class Reconciler:
             self._queue.retry(key)
         else:
             self._queue.succeed(key)
+
+    def close(self) -> None:
+        """Begin nothing any more. A call that is under way, or was announced, is carried to its recorded answer."""
+        self._closing = True
 
     def forget(self, key: str) -> None:
         """Drop a Pipeline that no longer exists; one that it had priority over is looked at again."""
@@ -116,7 +129,9 @@ class Reconciler:
     async def _pass(self, key: str, lane: Lane) -> None:
         for _ in range(STEPS_PER_PASS):
             entry = self._cache.get(key)
-            if entry is None or not self._may_act():
+            # What is known to have happened is recorded even by a replica that may begin nothing any more: the
+            # write is conditional, and spares its successor from having to find out.
+            if entry is None or ((self._closing or not self._may_act()) and key not in self._unsettled):
                 return
             feed = self._connections.find(find_connection_key(entry.resource))
             case = self._build_case(entry, feed)
@@ -142,12 +157,16 @@ class Reconciler:
         if plan.status != case.status:
             if lane is Lane.BACKGROUND and not isinstance(plan.action, Act):
                 await self._pace()
+            if not self._may_act():
+                raise NotActing
             resource = await self._record(case.resource, plan.status)
         if plan.recheck_at is not None:
             self._queue.add_later(key, seconds=(plan.recheck_at - case.now).total_seconds())
         action = plan.action
         if action is None:
             return True
+        if not self._may_act() and not isinstance(action, Act):
+            raise NotActing
         if isinstance(action, ReadProgram):
             await self._read_program(resource, feed)
             return False
@@ -171,6 +190,7 @@ class Reconciler:
                     program=feed.find_program(action.pipeline_id, action.deployment_id),
                     in_time=lambda: self._may_act() and loop.time() - started <= self._start_within,
                     learn=lambda view: feed.update(name, view),
+                    count=self._count_call,
                 )
             case RequestCheckpoint():
                 return await calls.request_checkpoint(client, name)

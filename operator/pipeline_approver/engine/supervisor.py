@@ -15,6 +15,8 @@ class Supervisor:
         self._on_death = on_death
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self.dead = ""
+        """The name of a task that died."""
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task."""
@@ -30,6 +32,7 @@ class Supervisor:
         error = task.exception()
         if error is not None and not self._closing:
             log.critical("the task %r died, so the process ends", task.get_name(), exc_info=error)
+            self.dead = self.dead or task.get_name()
             self._on_death(task.get_name())
 
     async def close(self) -> None:

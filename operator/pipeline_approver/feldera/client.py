@@ -68,9 +68,12 @@ class FelderaClient:
         user_agent: str = "pipeline-approver",
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
+        on_error: Callable[[errors.FelderaError], None] = lambda error: None,
     ) -> None:
+        """`on_error` is told of every failed request."""
         self._connection = connection
         self._now = now
+        self._on_error = on_error
         # Seconds of silence, and seconds in all: a decision is over when its time is, whatever trickles in.
         self._limits = {
             "GET": (timeout_seconds, LONGEST_READ * timeout_seconds),
@@ -100,7 +103,7 @@ class FelderaClient:
             return Listing(self._listing.views, self._listing.skipped, unchanged=True)
         rows = answers.read_json(body)
         if not isinstance(rows, list):
-            raise answers.judge_list(body)
+            raise self._tell(answers.judge_list(body))
         views: dict[str, PipelineView] = {}
         before = self._listing.views
         for view in map(wire.parse_view, rows):
@@ -116,7 +119,7 @@ class FelderaClient:
         body = await self._send("GET", _path(name), selector="status")
         view = wire.parse_view(answers.read_json(body))
         if view is None or view.name != name:
-            raise answers.judge_body(body, "GET")
+            raise self._tell(answers.judge_body(body, "GET"))
         return view
 
     async def get_program(self, name: str) -> tuple[PipelineView, Program]:
@@ -126,7 +129,7 @@ class FelderaClient:
         view = wire.parse_view(row)
         program = wire.parse_program(row) if isinstance(row, dict) else None
         if view is None or view.name != name or program is None:
-            raise answers.judge_body(body, "GET")
+            raise self._tell(answers.judge_body(body, "GET"))
         return view, program
 
     async def approve(self, name: str, *, silent: bool, concurrent: bool) -> Approval:
@@ -148,7 +151,7 @@ class FelderaClient:
         answer = await self._act(_path(name, "checkpoint"))
         number = wire.int64(answer.get("checkpoint_sequence_number")) if isinstance(answer, dict) else None
         if number is None or not isinstance(answer, dict):
-            raise errors.Ambiguous("Feldera's answer to the request for a checkpoint names no checkpoint")
+            raise self._tell(errors.Ambiguous("Feldera's answer to the request for a checkpoint names no checkpoint"))
         return Checkpoint(number, wire.text(answer.get("incarnation_uuid")) or None)
 
     async def checkpoint_status(self, name: str, *, incarnation: str | None) -> CheckpointProgress:
@@ -157,7 +160,7 @@ class FelderaClient:
         body = await self._send("GET", _path(name, "checkpoint_status"), **query)
         answer = answers.read_json(body)
         if not isinstance(answer, dict):
-            raise answers.judge_body(body, "GET")
+            raise self._tell(answers.judge_body(body, "GET"))
         failure = answer.get("failure")
         failure = failure if isinstance(failure, dict) else {}
         return CheckpointProgress(
@@ -171,11 +174,22 @@ class FelderaClient:
         body = await self._send("POST", path, **query)
         answer = answers.read_json(body) if body.strip() else None
         if answer is not None and not isinstance(answer, str | dict):
-            raise answers.judge_body(body, "POST")
+            raise self._tell(answers.judge_body(body, "POST"))
         return answer
+
+    def _tell(self, error: errors.FelderaError) -> errors.FelderaError:
+        self._on_error(error)
+        return error
 
     async def _send(self, method: str, path: str, **query: str) -> bytes:
         """The body of a 2xx answer; anything else is an error."""
+        try:
+            return await self._exchange(method, path, **query)
+        except errors.FelderaError as error:
+            self._tell(error)
+            raise
+
+    async def _exchange(self, method: str, path: str, **query: str) -> bytes:
         silence, whole = self._limits[method]
         # Connecting gets only a part of it, so that "nothing was sent" is told from "nobody answered".
         timeout = httpx.Timeout(silence, connect=silence / 2, pool=silence / 2)

@@ -106,6 +106,18 @@ class KubeApi:
             "PATCH", _core(namespace, "events", name), body=patch, content_type="application/merge-patch+json"
         )
 
+    async def get_lease(self, namespace: str, name: str) -> Manifest:
+        """One Lease."""
+        return await self._call("GET", _leases(namespace, name))
+
+    async def create_lease(self, namespace: str, manifest: Manifest) -> Manifest:
+        """Create a Lease."""
+        return await self._call("POST", _leases(namespace), body=manifest)
+
+    async def update_lease(self, namespace: str, manifest: Manifest) -> Manifest:
+        """Replace a Lease, if it is still at the resourceVersion in `manifest`; the answer is the new one."""
+        return await self._call("PUT", _leases(namespace, manifest["metadata"]["name"]), body=manifest)
+
     async def _list_chunks(self, path: str, chunk: int) -> AsyncIterator[Manifest]:
         query = {"limit": str(chunk)}
         while True:
@@ -189,3 +201,8 @@ def _pipelines(namespace: str | None, *rest: str) -> str:
 
 def _core(namespace: str, plural: str, *rest: str) -> str:
     return "/".join((f"/api/v1/namespaces/{quote(namespace, safe='')}/{plural}", *(quote(p, safe="") for p in rest)))
+
+
+def _leases(namespace: str, *rest: str) -> str:
+    where = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
+    return "/".join((where, *(quote(part, safe="") for part in rest)))
