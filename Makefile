@@ -3,6 +3,7 @@
 # make lint   ruff, mypy, import-linter, codespell
 # make e2e    the same operator against a real kube-apiserver (KUBEBUILDER_ASSETS, or /usr/local/kubebuilder/bin)
 # make bench  figures, printed
+# make chart  dist/pipeline-approver-<version>.tgz: the Helm chart, with the definition of Pipeline
 # make lock   resolve the dependencies anew
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 
-.PHONY: demo test lint format e2e bench lock clean
+.PHONY: demo test lint format e2e bench chart lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
@@ -36,6 +37,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# An archive is the chart's folder; the definition of Pipeline is laid in, so that there is one copy of it in the repository.
+CHART = pipeline-approver-$(shell sed -n 's/^version: //p' deploy/chart/Chart.yaml).tgz
+BUILD ?= build
+DIST ?= dist
+chart:
+	@rm -rf $(BUILD)/chart && mkdir -p $(BUILD)/chart $(DIST)
+	@cp -R deploy/chart $(BUILD)/chart/pipeline-approver
+	@rm -f $(BUILD)/chart/pipeline-approver/files/*/kustomization.yaml $(BUILD)/chart/pipeline-approver/files/*/*_test.yaml
+	@mkdir $(BUILD)/chart/pipeline-approver/crds && cp crds/pipelines.yaml $(BUILD)/chart/pipeline-approver/crds/
+	@tar -C $(BUILD)/chart -czf $(DIST)/$(CHART) pipeline-approver
+	@echo $(DIST)/$(CHART)
+
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade \
 	  pyproject.toml -o deploy/requirements.txt
@@ -59,4 +72,4 @@ $(TOOLS): $(READY) tests/tools.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

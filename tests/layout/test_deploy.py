@@ -1,31 +1,30 @@
 """The manifests render in every combination, fit together, and ask for no more rights than the operator needs."""
 
 import argparse
-import functools
-import itertools
 import pathlib
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import yaml
 
 import pipeline_approver
 from pipeline_approver import settings
+from support.kustomize import (
+    COMBINATIONS,
+    COMPONENTS,
+    DEPLOY,
+    HOMES,
+    OVERLAYS,
+    Manifest,
+    Tree,
+    identity,
+    named,
+    pick,
+    render,
+)
 
-ROOT = pathlib.Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-OVERLAYS = ("cluster-wide", "namespaced")
-COMPONENTS = ("approve-verb", "approved-by", "four-eyes", "monitoring")
-COMBINATIONS = [
-    (overlay, chosen)
-    for overlay in OVERLAYS
-    for count in range(len(COMPONENTS) + 1)
-    for chosen in itertools.combinations(COMPONENTS, count)
-]
 CLUSTER_SCOPED = {
     "Namespace",
     "CustomResourceDefinition",
@@ -36,37 +35,6 @@ CLUSTER_SCOPED = {
     "MutatingAdmissionPolicy",
     "MutatingAdmissionPolicyBinding",
 }
-HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-
-Manifest = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A copy to write further kustomizations into."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not on the PATH: THE MANIFESTS ARE NOT RENDERED")
-    copy = tmp_path_factory.mktemp("rendered")
-    shutil.copytree(ROOT / "deploy", copy / "deploy")
-    shutil.copytree(ROOT / "crds", copy / "crds")
-    return copy
-
-
-@functools.cache
-def render(folder: pathlib.Path) -> list[Manifest]:
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def combine(tree: pathlib.Path, overlay: str, chosen: tuple[str, ...]) -> list[Manifest]:
-    folder = tree / "-".join((overlay, *chosen))
-    folder.mkdir(exist_ok=True)
-    components = "".join(f"\n  - ../deploy/components/{name}" for name in chosen)
-    (folder / "kustomization.yaml").write_text(
-        f"{HEAD}resources:\n  - ../deploy/overlays/{overlay}\ncomponents:{components or ' []'}\n"
-    )
-    return render(folder)
 
 
 def raw_manifests() -> Iterator[tuple[pathlib.Path, Manifest]]:
@@ -75,26 +43,12 @@ def raw_manifests() -> Iterator[tuple[pathlib.Path, Manifest]]:
             yield file, manifest
 
 
-def pick(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
-    return [manifest for manifest in manifests if manifest["kind"] in kinds]
-
-
-def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = [m for m in pick(manifests, kind) if m["metadata"]["name"] == name]
-    return found
-
-
-def identity(manifest: Manifest) -> tuple[str, str, str]:
-    metadata = manifest["metadata"]
-    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
-
-
 @pytest.mark.parametrize(("overlay", "chosen"), COMBINATIONS)
-def test_every_combination_renders_and_fits_together(tree: pathlib.Path, overlay: str, chosen: tuple[str, ...]) -> None:
-    manifests = combine(tree, overlay, chosen)
+def test_every_combination_renders_and_fits_together(tree: Tree, overlay: str, chosen: tuple[str, ...]) -> None:
+    manifests = tree.combine(overlay, chosen)
     identities = [identity(manifest) for manifest in manifests]
     assert len(set(identities)) == len(identities)
-    home = "pipeline-approver-system" if overlay == "cluster-wide" else "feldera"
+    home = HOMES[overlay]
     for kind, namespace, name in identities:
         assert namespace == ("" if kind in CLUSTER_SCOPED else home), (kind, name)
     assert_references_exist(manifests)
@@ -113,7 +67,7 @@ def assert_references_exist(manifests: list[Manifest]) -> None:
             assert (subject["kind"], subject["namespace"], subject["name"]) in known
     for binding in pick(manifests, "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding"):
         assert (binding["kind"].removesuffix("Binding"), "", binding["spec"]["policyName"]) in known
-    deployment = named(manifests, "Deployment", "pipeline-approver")
+    deployment = named(manifests, "Deployment")
     template = deployment["spec"]["template"]
     assert (
         "ServiceAccount",
@@ -136,31 +90,31 @@ def assert_references_exist(manifests: list[Manifest]) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_components_work_where_an_overlay_suggests_them(tree: pathlib.Path, overlay: str) -> None:
-    folder = tree / "deploy" / "overlays" / f"{overlay}-with"
-    shutil.copytree(tree / "deploy" / "overlays" / overlay, folder, dirs_exist_ok=True)
+def test_components_work_where_an_overlay_suggests_them(tree: Tree, overlay: str) -> None:
+    folder = tree.folder / "deploy" / "overlays" / f"{overlay}-with"
+    shutil.copytree(tree.folder / "deploy" / "overlays" / overlay, folder, dirs_exist_ok=True)
     file = folder / "kustomization.yaml"
     file.write_text(re.sub(r"^# (components:|  - \.\./)", r"\1", file.read_text(), flags=re.MULTILINE))
     chosen = COMPONENTS if overlay == "cluster-wide" else ("monitoring",)
-    wanted = {identity(manifest) for manifest in combine(tree, overlay, chosen)}
+    wanted = {identity(manifest) for manifest in tree.combine(overlay, chosen)}
     assert {identity(manifest) for manifest in render(folder)} == wanted
 
 
-def test_the_short_way_is_the_cluster_wide_one(tree: pathlib.Path) -> None:
-    assert render(tree / "deploy") == combine(tree, "cluster-wide", ())
+def test_the_short_way_is_the_cluster_wide_one(tree: Tree) -> None:
+    assert render(tree.folder / "deploy") == tree.combine("cluster-wide", ())
 
 
-def test_cluster_wide_brings_the_definition_and_its_namespace(tree: pathlib.Path) -> None:
-    manifests = combine(tree, "cluster-wide", ())
+def test_cluster_wide_brings_the_definition_and_its_namespace(tree: Tree) -> None:
+    manifests = tree.combine("cluster-wide", ())
     assert len(pick(manifests, "CustomResourceDefinition")) == 1
     namespace = named(manifests, "Namespace", "pipeline-approver-system")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_namespaced_needs_nothing_of_the_cluster(tree: pathlib.Path) -> None:
-    manifests = combine(tree, "namespaced", ("monitoring",))
+def test_namespaced_needs_nothing_of_the_cluster(tree: Tree) -> None:
+    manifests = tree.combine("namespaced", ("monitoring",))
     assert not [identity(manifest) for manifest in manifests if manifest["kind"] in CLUSTER_SCOPED]
-    container = named(manifests, "Deployment", "pipeline-approver")["spec"]["template"]["spec"]["containers"][0]
+    container = named(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
     watched = [entry for entry in container["env"] if entry["name"] == "PIPELINE_APPROVER_NAMESPACE"]
     assert watched == [
         {
@@ -171,8 +125,8 @@ def test_namespaced_needs_nothing_of_the_cluster(tree: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_pods_satisfy_the_restricted_standard(tree: pathlib.Path, overlay: str) -> None:
-    pod = named(combine(tree, overlay, ()), "Deployment", "pipeline-approver")["spec"]["template"]["spec"]
+def test_the_pods_satisfy_the_restricted_standard(tree: Tree, overlay: str) -> None:
+    pod = named(tree.combine(overlay, ()), "Deployment")["spec"]["template"]["spec"]
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & set(pod)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] >= 1000
