@@ -11,7 +11,7 @@ import yaml
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 OVERLAYS = ("cluster-wide", "namespaced")
 GROUP = "pipeline-approver.io"
-FILES = sorted(DEPLOY.rglob("*rbac*.yaml"))
+FILES = sorted(file for folder in ("base", "overlays") for file in (DEPLOY / folder).rglob("*rbac*.yaml"))
 
 Right = tuple[str, str, str]
 
