@@ -27,7 +27,8 @@ class KubeApi:
     """Every method raises a KubeError when it does not succeed."""
 
     def __init__(self, configuration: Any, *, timeout_seconds: float = 15) -> None:
-        configuration.retries = False
+        # Not False: that is the number 0 to it, with which it tries again for ever.
+        configuration.retries = None
         configuration.connection_pool_maxsize = CONNECTIONS
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(10.0, timeout_seconds))
         self._client = client.ApiClient(configuration)
