@@ -126,6 +126,20 @@ class Stage:
         manifest["metadata"].pop("resourceVersion")
         self.kube.put(manifest)
 
+    def change(self, name: str, namespace: str = "default", **spec: Any) -> None:
+        """Set fields of the spec; None removes one."""
+        manifest = json.loads(json.dumps(self.get(name, namespace)))
+        merged = {**manifest.get("spec", {}), **spec}
+        manifest["spec"] = {key: value for key, value in merged.items() if value is not None}
+        manifest["metadata"].pop("resourceVersion")
+        self.kube.put(manifest)
+
+    async def polls(self, count: int) -> None:
+        """Let the operator poll some more times."""
+        lists = ("GET", "/v0/pipelines", "status")
+        goal = self.feldera.counts[lists] + count
+        await wait_until(lambda: self.feldera.counts[lists] >= goal, "the polls")
+
     async def reach(self, name: str, is_reached: Callable[[dict[str, Any]], Any], namespace: str = "default") -> Any:
         """Wait until a status is so; the answer is what was found."""
         try:

@@ -1,0 +1,373 @@
+"""The main job, seen from outside: what people write, what Feldera receives, and what stands in the status."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline_approver.sandbox.feldera import pipeline_diff
+from support.stage import Stage
+
+REEMITS = pipeline_diff(modified_views=["totals"], added_views=["daily"])
+
+
+async def waiting(stage: Stage, name: str = "orders", **spec: Any) -> dict[str, Any]:
+    """A Pipeline whose request stands in the status; the request."""
+    if name not in stage.feldera.pipelines:
+        stage.feldera.add(name, state="AwaitingApproval", diff=REEMITS)
+    stage.create(name, **spec)
+    return await stage.request(name)
+
+
+async def test_a_request_is_shown_with_what_a_person_needs_to_decide(stage: Stage) -> None:
+    async with stage.operator():
+        request = await waiting(stage)
+        status = stage.status("orders")
+        assert (status["state"], request["risk"]) == ("AwaitingApproval", "Reemits")
+        assert request["change"] == {"addedViews": ["daily"], "modifiedViews": ["totals"]}
+        assert request["summary"] == "1 view added, 1 view modified"
+        condition = stage.condition("orders", "ApprovalRequired")
+        assert condition["status"] == "True"
+        command = (
+            f"kubectl annotate pipelines.pipeline-approver.io orders -n default --overwrite"
+            f" pipeline-approver.io/approve={request['id']}"
+        )
+        assert command in condition["message"]
+        assert not stage.feldera.approvals
+
+
+@pytest.mark.parametrize("form", ["id", "digest", "true", "true@release-42"])
+async def test_every_form_approves_exactly_once_and_the_checkpoint_is_recorded(stage: Stage, form: str) -> None:
+    async with stage.operator():
+        request = await waiting(stage)
+        value = request.get(form, form)
+        stage.annotate("orders", approve=value, reason="reviewed", approved_by="alice")
+        decision = await stage.outcome("orders", "Bootstrapped")
+        await stage.reach("orders", lambda status: status["decision"].get("checkpoint") == "Durable")
+        status = stage.status("orders")
+    [approval] = stage.feldera.approvals
+    assert approval.effective
+    assert approval.deployment_id == status["pipeline"]["deploymentId"]
+    assert (decision["requestId"], decision["digest"]) == (request["id"], request["digest"])
+    assert (decision["verdict"], decision["reason"]) == ("Approved", "reviewed")
+    assert decision["by"]["via"] == "Annotation"
+    assert decision["by"]["user"] == "alice"
+    assert status["checkpoint_sequence_number"] == 0
+    assert status["checkpointIncarnation"]
+    assert status["handled"] == {"approve": value}
+    assert [entry["requestId"] for entry in status["history"]] == [request["id"]]
+    assert stage.condition("orders", "CheckpointDurable")["status"] == "True"
+    assert stage.condition("orders", "Ready")["status"] == "True"
+    assert "request" not in status
+
+
+async def test_the_documented_answer_is_written_at_once_and_no_second_checkpoint_is_asked_for(stage: Stage) -> None:
+    stage.feldera.world.approve_style = "documented"
+    async with stage.operator():
+        await waiting(stage)
+        stage.annotate("orders", approve="true")
+        await stage.reach("orders", lambda status: status.get("checkpoint_sequence_number") == 0)
+        await stage.reach("orders", lambda status: status["decision"].get("checkpoint") == "Durable")
+    assert ("POST", "/v0/pipelines/{name}/checkpoint", "") not in stage.feldera.counts
+
+
+async def test_an_edition_without_checkpoints_is_reported_once_and_the_number_stays_unset(stage: Stage) -> None:
+    async with stage.operator():
+        await waiting(stage)
+        stage.feldera.world.edition = "Open source"
+        stage.annotate("orders", approve="true")
+        await stage.outcome("orders", "Bootstrapped")
+        condition = stage.condition("orders", "CheckpointDurable")
+        assert (condition["status"], condition["reason"]) == ("False", "CheckpointsUnsupported")
+        assert "checkpoint_sequence_number" not in stage.status("orders")
+        await stage.polls(5)
+    assert stage.feldera.counts[("POST", "/v0/pipelines/{name}/checkpoint", "")] == 1
+    [event] = stage.events("orders", "CheckpointsUnsupported")
+    assert event["count"] == 1
+
+
+async def test_checkpoint_never_asks_for_none(stage: Stage) -> None:
+    async with stage.operator():
+        await waiting(stage, checkpoint="Never")
+        stage.annotate("orders", approve="true")
+        await stage.outcome("orders", "Bootstrapped")
+        await stage.polls(3)
+    assert ("POST", "/v0/pipelines/{name}/checkpoint", "") not in stage.feldera.counts
+    assert "checkpoint_sequence_number" not in stage.status("orders")
+
+
+async def test_a_rejection_stops_the_pipeline_and_the_next_request_can_be_approved(stage: Stage) -> None:
+    async with stage.operator():
+        first = await waiting(stage)
+        stage.annotate("orders", reject=first["id"], reason="not on a Friday")
+        decision = await stage.outcome("orders", "Stopped")
+        assert (decision["verdict"], decision["reason"]) == ("Rejected", "not on a Friday")
+        [stop] = stage.feldera.stops
+        assert (stop.force, stop.deployment_id) == (True, decision["deploymentId"])
+        assert not stage.feldera.approvals
+        stage.feldera.ask("orders", diff=REEMITS)
+        second = await stage.reach(
+            "orders",
+            lambda status: status.get("request", {}).get("id") not in (None, first["id"]) and status["request"],
+        )
+        stage.annotate("orders", approve=second["id"])
+        await stage.outcome("orders", "Bootstrapped")
+    assert len(stage.feldera.approvals) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("prefix", "Malformed"),
+        ("upper", "Malformed"),
+        ("True", "Malformed"),
+        ("yes", "Malformed"),
+        ("👍 ok", "Malformed"),
+        ("x" * 200_000, "Malformed"),
+        ("0123456789ab", "StaleRequest"),
+        ("sha256:" + "0" * 64, "OtherChange"),
+    ],
+)
+async def test_anything_else_is_ignored_with_a_reason_and_one_event(stage: Stage, value: str, reason: str) -> None:
+    async with stage.operator():
+        request = await waiting(stage)
+        values = {"prefix": request["id"][:8], "upper": request["digest"].upper()}
+        stage.annotate("orders", approve=values.get(value, value))
+        ignored = await stage.reach("orders", lambda status: status.get("ignored"))
+        assert [entry["reason"] for entry in ignored] == [reason]
+        assert ignored[0]["message"] in stage.condition("orders", "ApprovalRequired")["message"]
+        await stage.polls(5)
+        assert not stage.feldera.approvals
+        # The right one still works.
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+        assert "ignored" not in stage.status("orders")
+    [event] = stage.events("orders", "AnnotationIgnored")
+    assert (event["type"], event["count"]) == ("Warning", 1)
+
+
+async def test_approve_and_reject_at_once_do_nothing_and_say_so(stage: Stage) -> None:
+    async with stage.operator():
+        request = await waiting(stage)
+        stage.annotate("orders", approve=request["id"], reject="true")
+        await stage.reach("orders", lambda _: stage.condition("orders", "ApprovalRequired")["reason"] == "Conflict")
+        await stage.polls(3)
+        assert not stage.feldera.approvals
+        assert not stage.feldera.stops
+        stage.annotate("orders", reject=None)
+        await stage.outcome("orders", "Bootstrapped")
+
+
+async def test_a_suspended_pipeline_is_observed_and_not_decided(stage: Stage) -> None:
+    async with stage.operator():
+        await waiting(stage, suspend=True)
+        stage.annotate("orders", approve="true")
+        await stage.reach("orders", lambda _: stage.condition("orders", "ApprovalRequired")["reason"] == "Suspended")
+        await stage.polls(3)
+        assert not stage.feldera.approvals
+        stage.change("orders", suspend=False)
+        await stage.outcome("orders", "Bootstrapped")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "started_silent", "sent"),
+    [(None, True, True), (None, False, False), ("Silent", False, True), ("Emit", True, False)],
+)
+async def test_flags_are_sent_as_decided(stage: Stage, outputs: str | None, started_silent: bool, sent: bool) -> None:
+    stage.feldera.add("orders")
+    stage.feldera.ask("orders", diff=REEMITS, silent=started_silent)
+    async with stage.operator():
+        request = await waiting(stage, **({"outputs": outputs} if outputs else {}))
+        assert request["outputs"] == ("Silent" if sent else "Emit")
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+    [approval] = stage.feldera.approvals
+    assert (approval.silent, approval.concurrent) == (sent, False)
+
+
+async def test_a_true_set_before_anything_waits_approves_the_next_request_and_no_other(stage: Stage) -> None:
+    stage.feldera.add("orders")
+    stage.create("orders", annotations={"approve": "true"})
+    async with stage.operator():
+        await stage.reach("orders", lambda _: stage.condition("orders", "ApprovalRequired").get("reason") == "Armed")
+        stage.feldera.ask("orders", diff=REEMITS)
+        await stage.outcome("orders", "Bootstrapped")
+        stage.feldera.ask("orders", diff=REEMITS)
+        ignored = await stage.reach("orders", lambda status: status.get("ignored"))
+        assert ignored[0]["reason"] == "UsedUp"
+        await stage.polls(3)
+        assert len(stage.feldera.approvals) == 1
+        stage.annotate("orders", approve="true@again")
+        await stage.reach("orders", lambda status: len(status["history"]) == 2)
+    assert len(stage.feldera.approvals) == 2
+
+
+async def test_a_digest_from_git_approves_its_change_in_every_deployment_and_no_other_change(stage: Stage) -> None:
+    async with stage.operator():
+        request = await waiting(stage)
+        stage.annotate("orders", approve=request["digest"])
+        await stage.outcome("orders", "Bootstrapped")
+        stage.feldera.ask("orders", diff=REEMITS)
+        await stage.reach("orders", lambda status: len(status["history"]) == 2)
+        stage.feldera.ask("orders", diff=pipeline_diff(removed_tables=["orders"]))
+        ignored = await stage.reach("orders", lambda status: status.get("ignored"))
+        assert ignored[0]["reason"] == "OtherChange"
+        await stage.polls(3)
+    assert len(stage.feldera.approvals) == 2
+
+
+async def test_a_deployment_swapped_between_the_last_look_and_the_call_is_reported_loudly(stage: Stage) -> None:
+    """The one gap that Feldera leaves: no client can close it, so it must not pass in silence."""
+    async with stage.operator():
+        request = await waiting(stage)
+        stage.feldera.pipelines["orders"].swap_deployment_on_next_approve(pipeline_diff(removed_tables=["t"]))
+        stage.annotate("orders", approve=request["id"])
+        decision = await stage.outcome("orders", "Superseded")
+        assert "check whether that deployment bootstrapped" in decision["message"]
+        [approval] = stage.feldera.approvals
+        assert approval.deployment_id in decision["message"]
+    assert stage.events("orders", "Superseded")[0]["type"] == "Warning"
+
+
+@pytest.mark.parametrize("change", ["restarted", "edited", "stopping", "gone", "renamed"])
+async def test_what_changed_since_it_was_decided_is_not_approved(stage: Stage, change: str) -> None:
+    """The verifying read happens after the intent is recorded; whatever it shows that differs means no call."""
+    pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
+    async with stage.operator(poll_interval_seconds=60.0):
+        request = await waiting(stage)
+        hold = stage.feldera.hold(("GET", "get"), pipeline="orders")
+        stage.annotate("orders", approve=request["id"])
+        await hold.reached.wait()
+        assert stage.status("orders")["decision"]["outcome"] == "Sending"
+        match change:
+            case "restarted":
+                stage.feldera.ask("orders", diff=REEMITS)
+            case "edited":
+                stage.feldera.ask("orders", diff=pipeline_diff(removed_tables=["t"]))
+            case "stopping":
+                pipeline.stop(force=True)
+            case "gone":
+                stage.feldera.remove("orders")
+            case "renamed":
+                stage.feldera.remove("orders")
+                stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
+        hold.release()
+        decision = await stage.outcome("orders", "Superseded")
+        assert decision["message"]
+    assert not stage.feldera.approvals
+
+
+async def test_an_approval_that_ends_in_an_error_says_which(stage: Stage) -> None:
+    stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS).fail_after_approval(
+        "cannot open sink kafka_out"
+    )
+    async with stage.operator():
+        await waiting(stage)
+        stage.annotate("orders", approve="true")
+        decision = await stage.outcome("orders", "Failed")
+        assert "cannot open sink kafka_out" in decision["message"]
+        await stage.reach("orders", lambda status: status["state"] == "Failed")
+        assert stage.condition("orders", "Stalled")["status"] == "True"
+
+
+async def test_feldera_lagging_after_an_approval_is_not_answered_twice(stage: Stage) -> None:
+    pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
+    async with stage.operator():
+        await waiting(stage)
+        pipeline.freeze_observation()
+        stage.annotate("orders", approve="true")
+        await stage.outcome("orders", "Sent")
+        await stage.polls(10)
+        assert len(stage.feldera.approvals) == 1
+        assert stage.status("orders")["state"] == "Bootstrapping"
+        pipeline.thaw()
+        await stage.outcome("orders", "Bootstrapped")
+    assert len(stage.feldera.approvals) == 1
+
+
+async def test_unavailable_is_not_a_withdrawal(stage: Stage) -> None:
+    pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
+    async with stage.operator():
+        request = await waiting(stage)
+        pipeline.set_observed("Unavailable")
+        await stage.polls(5)
+        assert stage.status("orders")["request"] == request
+        pipeline.thaw()
+        await stage.polls(3)
+        assert stage.status("orders")["request"] == request
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+    assert not stage.events("orders", "RequestWithdrawn")
+
+
+async def test_a_restarted_process_that_asks_again_gets_the_recorded_decision_again(stage: Stage) -> None:
+    pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
+    async with stage.operator():
+        await waiting(stage, checkpoint="Never")
+        stage.annotate("orders", approve="true")
+        await stage.outcome("orders", "Bootstrapped")
+        pipeline.crash_process(keep_policy=False)
+        await stage.reach("orders", lambda _: stage.events("orders", "DecisionReplayed"))
+        await stage.outcome("orders", "Bootstrapped")
+    assert [approval.deployment_id for approval in stage.feldera.approvals] == [pipeline.deployment_id] * 2
+
+
+@pytest.mark.parametrize("shape", ["new", "old"])
+async def test_both_shapes_of_the_details_are_understood(stage: Stage, shape: str) -> None:
+    stage.feldera.world.details_shape = shape
+    async with stage.operator():
+        request = await waiting(stage)
+        assert request["change"] == {"addedViews": ["daily"], "modifiedViews": ["totals"]}
+
+
+async def test_a_change_that_feldera_could_not_compute_is_unknown_and_needs_a_person(stage: Stage) -> None:
+    stage.feldera.add("orders", state="AwaitingApproval", diff=pipeline_diff(error="no IR in the checkpoint"))
+    async with stage.operator():
+        request = await waiting(stage)
+        assert request["risk"] == "Unknown"
+        assert "no IR in the checkpoint" in request["reasons"][0]
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+
+
+async def test_names_in_feldera_need_not_be_names_in_kubernetes(stage: Stage) -> None:
+    stage.feldera.add("Orders_EU", state="AwaitingApproval", diff=REEMITS)
+    async with stage.operator():
+        stage.create("orders-eu", pipelineName="Orders_EU")
+        request = await stage.request("orders-eu")
+        stage.annotate("orders-eu", approve=request["id"])
+        await stage.outcome("orders-eu", "Bootstrapped")
+
+
+async def test_a_pipeline_that_feldera_does_not_know_says_so_and_heals(stage: Stage) -> None:
+    async with stage.operator():
+        stage.create("orders")
+        await stage.reach("orders", lambda status: status.get("state") == "NotFound")
+        assert "create it there" in stage.condition("orders", "Ready")["message"]
+        stage.feldera.add("orders")
+        await stage.reach("orders", lambda status: status["state"] == "Running")
+
+
+async def test_unknown_words_and_keys_of_feldera_are_survived(stage: Stage) -> None:
+    pipeline = stage.feldera.add("orders")
+    stage.feldera.add("payments", state="AwaitingApproval", diff={**REEMITS, "added_indexes": ["i"]})
+    async with stage.operator():
+        stage.create("orders")
+        stage.create("payments")
+        pipeline.set_observed("Teleporting")
+        await stage.reach("orders", lambda status: status.get("state") == "Teleporting")
+        request = await stage.request("payments")
+        assert request["risk"] == "Unknown"
+        assert any("added_indexes" in reason for reason in request["reasons"])
+
+
+async def test_the_whole_status_survives_the_schema(stage: Stage) -> None:
+    """What the API server kept is what was meant: nothing of a status is pruned."""
+    names = [f"a_rather_long_name_of_a_view_{number:04}" for number in range(2000)]
+    stage.feldera.add("orders", state="AwaitingApproval", diff=pipeline_diff(modified_views=names))
+    async with stage.operator():
+        request = await waiting(stage)
+        assert len(request["change"]["modifiedViews"]) == 20
+        assert request["change"]["omitted"] == 1980
+        assert request["summary"] == "2000 views modified"
+        assert len(json.dumps(stage.status("orders"))) < 20_000
