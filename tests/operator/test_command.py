@@ -13,6 +13,7 @@ from support.stage import Stage, wait_until
 
 DIFF = pipeline_diff(added_views=["daily"])
 KEY = "apikey:" + "s3cr3t" * 8
+STORY = ["ApprovalRequired", "Approved", "Bootstrapping", "Bootstrapped", "CheckpointRecorded", "CheckpointComplete"]
 
 
 async def run(*arguments: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
@@ -60,10 +61,11 @@ async def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(
     assert KEY not in output
 
 
-@pytest.mark.parametrize("kubeconfig", [None, "", "nonsense: [", "apiVersion: v1\nkind: Config\n", "[]", "null"])
-async def test_without_a_usable_cluster_it_says_what_to_set_and_ends_with_1(
-    tmp_path: Path, kubeconfig: str | None
-) -> None:
+CONFIGS = [None, "", "nonsense: [", "apiVersion: v1\nkind: Config\n", "[]", "null"]
+
+
+@pytest.mark.parametrize("kubeconfig", CONFIGS)
+async def test_without_a_usable_cluster_it_says_what_to_set(tmp_path: Path, kubeconfig: str | None) -> None:
     file = tmp_path / "kubeconfig"
     if kubeconfig is not None:
         file.write_text(kubeconfig)
@@ -105,15 +107,7 @@ async def test_it_logs_one_line_per_transition_and_never_a_secret(stage: Stage, 
         assert all(entry["level"] in ("debug", "info") for entry in entries)
     else:
         reasons = [line.split("default/orders ")[1].split(":")[0] for line in lines if " default/orders " in line]
-    expected = [
-        "ApprovalRequired",
-        "Approved",
-        "Bootstrapping",
-        "Bootstrapped",
-        "CheckpointRecorded",
-        "CheckpointComplete",
-    ]
-    assert reasons == expected
+    assert reasons == STORY
 
 
 async def test_a_server_that_echoes_the_key_does_not_make_it_public(stage: Stage) -> None:

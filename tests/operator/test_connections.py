@@ -1,4 +1,4 @@
-"""Connections: what is wrong with one stands in the conditions of its Pipelines, with what to do; it heals by itself."""
+"""Connections: what is wrong with one, and what to do, stands in the conditions of its Pipelines."""
 
 import asyncio
 import base64

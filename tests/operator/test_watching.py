@@ -116,7 +116,7 @@ async def test_without_the_definition_it_ends_and_says_what_to_apply(stage: Stag
 
 async def test_without_permission_to_list_it_ends_and_says_so(stage: Stage) -> None:
     stage.kube.allow = lambda *_: False
-    with pytest.raises(StartupFailed, match="may not list Pipelines: .*forbidden"):
+    with pytest.raises(StartupFailed, match=r"may not list Pipelines: .*forbidden"):
         async with stage.operator():
             pass
 
