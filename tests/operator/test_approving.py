@@ -233,7 +233,7 @@ async def test_a_deployment_swapped_between_the_last_look_and_the_call_is_report
 async def test_what_changed_since_it_was_decided_is_not_approved(stage: Stage, change: str) -> None:
     """The verifying read happens after the intent is recorded; whatever it shows that differs means no call."""
     pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
-    async with stage.operator(poll_interval_seconds=60.0):
+    async with stage.operator(poll_interval_seconds=1.0):
         request = await waiting(stage)
         hold = stage.feldera.hold(("GET", "get"), pipeline="orders")
         stage.annotate("orders", approve=request["id"])

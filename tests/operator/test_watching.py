@@ -1,6 +1,7 @@
 """What the watch brings, what it never brings, and what stands in the way of starting."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -140,7 +141,7 @@ async def test_a_conflict_means_deciding_anew_from_what_is(stage: Stage) -> None
 
 async def test_a_status_that_the_server_does_not_keep_is_not_acted_upon(stage: Stage) -> None:
     """An old definition prunes what it does not know; without its record no decision is carried out."""
-    crd = stage.kube.get("customresourcedefinitions", None, "pipelines.pipeline-approver.io")
+    crd = copy.deepcopy(stage.kube.get("customresourcedefinitions", None, "pipelines.pipeline-approver.io"))
     assert crd is not None
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
     del schema["properties"]["decision"]

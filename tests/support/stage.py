@@ -66,20 +66,32 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def operator(self, *, environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[None]:
-        """The operator in this process, with kopf and all; it has seen all Pipelines."""
+        """The operator in this process, with kopf and all; it has seen all Pipelines.
+
+        In a thread with a loop of its own: when kopf ends, it waits for whatever was started on its loop meanwhile, which
+        would be the servers' connections, and then cancels it.
+        """
         # The official client reads the variable once, when it is imported.
         sync_config.KUBE_CONFIG_DEFAULT_LOCATION = async_config.KUBE_CONFIG_DEFAULT_LOCATION = str(self.kubeconfig)
-        stop, ready = asyncio.Event(), asyncio.Event()
         chosen = Settings(**{**SETTINGS, **settings})
         environ = self.environ if environ is None else environ
-        running = asyncio.create_task(run_operator(chosen, environ, stop_flag=stop, ready_flag=ready))
+        started: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, asyncio.Event]] = []
+
+        async def run() -> None:
+            stop, ready = asyncio.Event(), asyncio.Event()
+            started.append((asyncio.get_running_loop(), stop, ready))
+            await run_operator(chosen, environ, stop_flag=stop, ready_flag=ready)
+
+        running = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(run())))
         try:
-            await wait_until(lambda: ready.is_set() or running.done(), "the operator is ready")
+            await wait_until(lambda: running.done() or (started and started[0][2].is_set()), "the operator is ready")
             if running.done():
                 running.result()
             yield
         finally:
-            stop.set()
+            if not running.done():
+                loop, stop, _ = started[0]
+                loop.call_soon_threadsafe(stop.set)
             await running
 
     async def process(self, *arguments: str, environ: dict[str, str] | None = None) -> "OperatorProcess":

@@ -164,7 +164,8 @@ class Reconciler:
             self._queue.add_later(key, seconds=(plan.recheck_at - case.now).total_seconds())
         action = plan.action
         if action is None:
-            return True
+            # What was just recorded may be reason for the next step: the pass is over when nothing follows any more.
+            return plan.status == case.status
         if not self._may_act() and not isinstance(action, Act):
             raise NotActing
         if isinstance(action, ReadProgram):

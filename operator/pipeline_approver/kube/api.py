@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 
 from pipeline_approver.core.resource import GROUP, PLURAL, VERSION
@@ -43,7 +44,7 @@ class KubeApi:
                 config.load_incluster_config(client_configuration=configuration)
             except config.ConfigException:
                 await config.load_kube_config(client_configuration=configuration)
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise errors.KubeError(
                 f"no cluster is configured: set KUBECONFIG to a usable kubeconfig, or run inside a cluster ({error})"
             ) from None
