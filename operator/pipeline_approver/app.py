@@ -180,6 +180,7 @@ def build_engine(
         supervisor=supervisor,
         kube=kube,
         namespaces=settings.namespaces or (None,),
+        resync_seconds=settings.resync_seconds,
     )
     return Engine(parts, on_synced=on_synced)
 

@@ -42,11 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_operator(arguments: argparse.Namespace) -> int:
+    try:
+        chosen = settings.read_settings(arguments, os.environ)
+    except settings.SettingsInvalid as error:
+        return _fail(str(error), EXIT_USAGE)
+    logs.configure_logging(level=chosen.log_level, form=chosen.log_format)
     from pipeline_approver import app, life  # kopf and the client take a moment to load
 
     try:
-        chosen = settings.read_settings(arguments, os.environ)
-        logs.configure_logging(level=chosen.log_level, form=chosen.log_format)
         asyncio.run(app.run_operator(chosen, os.environ))
     except settings.SettingsInvalid as error:
         return _fail(str(error), EXIT_USAGE)

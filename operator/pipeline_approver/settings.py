@@ -32,6 +32,8 @@ class Settings:
     """How long a call to Feldera that carries a decision may take."""
     settle_seconds: float = 20.0
     """How long a call whose answer was not heard may still be under way; above the timeout."""
+    resync_seconds: float = 600.0
+    """How often all Pipelines are listed and looked at again, whatever the watch said or missed."""
     log_format: str = "text"
     log_level: str = "info"
     health_port: int = 8080
@@ -72,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--settle-time",
         metavar="SECONDS",
         help="how long to wait before a call whose answer was not heard is made again (default: 20)",
+    )
+    parser.add_argument(
+        "--resync-interval",
+        metavar="SECONDS",
+        help="how often all Pipelines are listed anew, for what the watch may have missed (default: 600)",
     )
     parser.add_argument("--log-format", metavar="|".join(LOG_FORMATS), help="(default: text)")
     parser.add_argument("--log-level", metavar="|".join(LOG_LEVELS), help="(default: info)")
@@ -133,6 +140,7 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
         poll_interval_seconds=_parse_seconds(*find("poll-interval"), defaults.poll_interval_seconds),
         approve_timeout_seconds=_parse_seconds(*find("approve-timeout"), defaults.approve_timeout_seconds),
         settle_seconds=_parse_seconds(*find("settle-time"), defaults.settle_seconds),
+        resync_seconds=_parse_seconds(*find("resync-interval"), defaults.resync_seconds),
         log_format=_choose(*find("log-format"), LOG_FORMATS, defaults.log_format),
         log_level=_choose(*find("log-level"), LOG_LEVELS, defaults.log_level),
         health_port=_parse_port(*find("health-port"), defaults.health_port),

@@ -137,5 +137,5 @@ async def test_the_health_port_in_use_is_named(stage: Stage) -> None:
     _, output = await operator.end()
     server.close()
     assert code == 1
-    assert f"port {port} cannot be served" in output
+    assert f"nothing can be served on port {port}: it is in use" in output
     assert "Traceback" not in output

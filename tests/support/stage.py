@@ -68,8 +68,8 @@ class Stage:
     async def operator(self, *, environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[None]:
         """The operator in this process, with kopf and all; it has seen all Pipelines.
 
-        In a thread with a loop of its own: when kopf ends, it waits for whatever was started on its loop meanwhile, which
-        would be the servers' connections, and then cancels it.
+        In a thread with a loop of its own: when kopf ends, it waits for whatever was started on its loop meanwhile,
+        which would be the servers' connections, and then cancels it.
         """
         # The official client reads the variable once, when it is imported.
         sync_config.KUBE_CONFIG_DEFAULT_LOCATION = async_config.KUBE_CONFIG_DEFAULT_LOCATION = str(self.kubeconfig)

@@ -17,8 +17,6 @@ from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
 
 WORKERS = {Lane.URGENT: 8, Lane.BACKGROUND: 4}
-RESYNC_SECONDS = 600.0
-"""How often Pipelines are looked for that vanished, or were missed, while the watch was down."""
 SYNC_CHECK_SECONDS = 0.1
 SYNC_PATIENCE_SECONDS = 2.0
 
@@ -37,6 +35,8 @@ class Parts:
     kube: KubeApi
     namespaces: tuple[str | None, ...]
     """The namespaces that are watched; a single None for all."""
+    resync_seconds: float
+    """How often to look for Pipelines that vanished, or were missed, while the watch was down."""
 
 
 class Engine:
@@ -149,7 +149,7 @@ class Engine:
 
     async def _resync(self) -> None:
         while True:
-            await asyncio.sleep(RESYNC_SECONDS)
+            await asyncio.sleep(self._parts.resync_seconds)
             try:
                 await self.resync()
             except kube_errors.KubeError as error:

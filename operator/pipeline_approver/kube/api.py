@@ -44,7 +44,15 @@ class KubeApi:
                 config.load_incluster_config(client_configuration=configuration)
             except config.ConfigException:
                 await config.load_kube_config(client_configuration=configuration)
-        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            config.ConfigException,
+            yaml.YAMLError,
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ) as error:
             raise errors.KubeError(
                 f"no cluster is configured: set KUBECONFIG to a usable kubeconfig, or run inside a cluster ({error})"
             ) from None
