@@ -78,9 +78,11 @@ def compare(old: Any, new: Any, schema: Source) -> tuple[Fields, Fields]:
                 _collect_item(item, below, name) if name[0] != "f" else collect(item, below, with_containers=True)
             )
         elif before[name] is not item and before[name] != item:
-            if _is_open(before[name], below) and _is_open(item, below):
+            if type(before[name]) is type(item) and _is_container(item, below):
                 inner, lost = compare(before[name], item, below)
-                if inner:
+                if not before[name]:
+                    inner = {".": {}, **inner}
+                if inner or not item:
                     changed[name] = inner
                 if lost:
                     gone[name] = lost
@@ -173,11 +175,9 @@ def show(path: tuple[str, ...]) -> str:
     return text
 
 
-def _is_open(value: Any, schema: Source) -> bool:
-    """A container whose parts have owners of their own, and that is not empty."""
-    return bool(value) and (
-        (isinstance(value, dict) and not _is_atomic(schema)) or (isinstance(value, list) and _is_listed(schema))
-    )
+def _is_container(value: Any, schema: Source) -> bool:
+    """Whether its parts have owners of their own."""
+    return (isinstance(value, dict) and not _is_atomic(schema)) or (isinstance(value, list) and _is_listed(schema))
 
 
 def _is_atomic(schema: Source) -> bool:

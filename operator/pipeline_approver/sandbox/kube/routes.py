@@ -24,7 +24,7 @@ from pipeline_approver.sandbox.kube.errors import ApiError
 from pipeline_approver.sandbox.kube.kinds import Object
 from pipeline_approver.sandbox.kube.store import Collection, Entry, Store, dump
 from pipeline_approver.sandbox.kube.views import View, choose_form
-from pipeline_approver.sandbox.kube.writes import Options, Writer
+from pipeline_approver.sandbox.kube.writes import Options, Writer, check_address
 
 _JSON = "application/json"
 _REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectreviews"})
@@ -105,7 +105,9 @@ class Routes:
     async def _update(self, request: web.Request, collection: Collection, call: Call, options: Options) -> web.Response:
         body = await _read_body(request)
         options.needs_version = True
-        return _answer(self._writer.update(collection, _key(collection, call), lambda _: body, options), options)
+        key = _key(collection, call)
+        check_address(collection.kind, key, body)
+        return _answer(self._writer.update(collection, key, lambda _: body, options), options)
 
     async def _patch(self, request: web.Request, collection: Collection, call: Call, options: Options) -> web.Response:
         key, kind = _key(collection, call), request.content_type

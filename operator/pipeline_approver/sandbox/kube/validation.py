@@ -241,7 +241,7 @@ def _junction(parts: list[Check], wanted: str, *, only_one: bool) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
         passed = sum(_passes(part, value, path) for part in parts)
         if passed == 0 or (only_one and passed > 1):
-            causes.append(invalid_value(path, show(value), f'"{path}" must validate {wanted}'))
+            causes.append(invalid_value("<nil>", '""', f'"{path}" must validate {wanted}'))
 
     return check
 
@@ -249,7 +249,7 @@ def _junction(parts: list[Check], wanted: str, *, only_one: bool) -> Check:
 def _negation(part: Check) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
         if _passes(part, value, path):
-            causes.append(invalid_value(path, show(value), f'"{path}" must not validate the schema (not)'))
+            causes.append(invalid_value("<nil>", '""', f'"{path}" must not validate the schema (not)'))
 
     return check
 

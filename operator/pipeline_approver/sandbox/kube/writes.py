@@ -74,9 +74,7 @@ class Writer:
         kind, before = collection.kind, collection.find(key)
         old = before.object
         new = make(old)
-        _check_identity(kind, new)
-        given = metadata.read_metadata(new)
-        _check_address(kind, key, given)
+        given = check_address(kind, key, new)
         self._check_preconditions(kind, old["metadata"], given, options)
         new, given = _keep_other_part(kind, old, new, given, options)
         metadata.keep_server_owned(old["metadata"], given)
@@ -92,7 +90,7 @@ class Writer:
         new = self._complete(kind, new)
         if new == old:
             return before
-        if kind.counts_generation and _spec(new) != _spec(old):
+        if kind.counts_generation and _counted(kind, new) != _counted(kind, old):
             given["generation"] = old["metadata"].get("generation", 0) + 1
         if given.get("deletionTimestamp") and not given.get("finalizers"):
             if not options.dry_run:
@@ -105,9 +103,7 @@ class Writer:
     ) -> tuple[Entry, bool]:
         """Server-side apply; and whether that created the object."""
         kind = collection.kind
-        given = metadata.read_metadata(config)
-        _check_identity(kind, config)
-        _check_address(kind, key, given)
+        given = check_address(kind, key, config)
         if given.get("managedFields"):
             raise ApiError(400, "metadata.managedFields must be nil")
         config = {**config, "metadata": {**given, "name": key[1]}}
@@ -214,8 +210,10 @@ def _author(kind: Kind, options: Options) -> ownership.Author:
     )
 
 
-def _spec(object_: Object) -> Object:
-    return {key: value for key, value in object_.items() if key not in ("metadata", "status")}
+def _counted(kind: Kind, object_: Object) -> Object:
+    """The part whose changes the generation counts."""
+    others = ("metadata", "status") if kind.has_status else ("metadata",)
+    return {key: value for key, value in object_.items() if key not in others}
 
 
 def _generate_name(given: dict[str, Any]) -> str:
@@ -224,20 +222,28 @@ def _generate_name(given: dict[str, Any]) -> str:
 
 
 def _check_identity(kind: Kind, manifest: Object) -> None:
-    for key, expected in (("apiVersion", kind.api_version), ("kind", kind.kind)):
-        if manifest.get(key) not in (None, "", expected):
-            what = "API version" if key == "apiVersion" else "kind"
-            raise ApiError(
-                400,
-                f"the {what} in the data ({manifest[key]}) does not match the expected {what} ({expected})",
-            )
+    version, name = manifest.get("apiVersion"), manifest.get("kind")
+    if version not in (None, "", kind.api_version):
+        raise ApiError(
+            400, f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
+        )
+    if name not in (None, "", kind.kind):
+        if kind.is_custom:
+            given = metadata.read_metadata(manifest).get("name", "")
+            cause = errors.invalid_value("kind", f'"{name}"', f"must be {kind.kind}")
+            raise errors.invalid(kind, given, [cause])
+        raise ApiError(400, f"the kind in the data ({name}) does not match the expected kind ({kind.kind})")
 
 
-def _check_address(kind: Kind, key: Key, given: dict[str, Any]) -> None:
+def check_address(kind: Kind, key: Key, manifest: Object) -> dict[str, Any]:
+    """Check that a manifest belongs where it was sent; the answer is its metadata."""
+    _check_identity(kind, manifest)
+    given = metadata.read_metadata(manifest)
     if given.get("name", key[1]) != key[1]:
         raise ApiError(400, f"the name of the object ({given['name']}) does not match the name on the URL ({key[1]})")
     if kind.namespaced and given.get("namespace", key[0]) != key[0]:
         raise ApiError(400, "the namespace of the provided object does not match the namespace sent on the request")
+    return given
 
 
 def _keep_other_part(
