@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,13 +252,14 @@ class RawKube:
         kind: str = "application/json",
         accept: str = "application/json",
         agent: str = "probe/1.0",
+        headers: Mapping[str, str] | None = None,
         **query: str,
     ) -> Answer:
         """One request."""
-        headers = {"Accept": accept, "Authorization": f"Bearer {self._token}", "User-Agent": agent}
+        headers = {"Accept": accept, "Authorization": f"Bearer {self._token}", "User-Agent": agent, **(headers or {})}
         if body is not None:
             headers["Content-Type"] = kind
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        data = None if body is None else io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         async with self._session.request(method, self.url + path, data=data, headers=headers, params=query) as response:
             text = await response.read()
             is_json = "json" in response.headers.get("Content-Type", "")

@@ -1,6 +1,7 @@
 """The same cases on two servers: the in-memory one always, a real kube-apiserver by `make e2e`."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -70,6 +71,14 @@ def site(request: pytest.FixtureRequest) -> Site:
 
 
 @pytest.fixture
+async def memory(memory_server: KubeServer) -> AsyncIterator[RawKube]:
+    """An administrator of the in-memory server, in a namespace of his own."""
+    async with open_raw(Site(memory_server.url, "user:admin", "", {}, memory_server), "user:admin") as raw:
+        memory_server.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": raw.namespace}})
+        yield raw
+
+
+@pytest.fixture
 async def api(site: Site) -> AsyncIterator[RawKube]:
     """An administrator of one of both, in a namespace of his own."""
     async with open_raw(site, site.token) as raw:
@@ -89,16 +98,21 @@ async def stranger(site: Site, api: RawKube) -> AsyncIterator[RawKube]:
 
 @contextlib.asynccontextmanager
 async def open_raw(site: Site, token: str, *, namespace: str = "") -> AsyncIterator[RawKube]:
-    # Servers of tests make their own certificates.
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connector = aiohttp.TCPConnector(ssl=context)
+    connector = aiohttp.TCPConnector(ssl=_trusting())
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**22) as session:
         async with session.get(f"{site.url}/version", headers={"Authorization": f"Bearer {token}"}) as response:
             said = await response.json()
         version = (int(said["major"]), int(said["minor"].rstrip("+")))
         name = namespace or f"case-{os.getpid()}-{next(_numbers)}"
         yield RawKube(session, site.url, token, namespace=name, version=version)
+
+
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    """Servers of tests make their own certificates."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 async def _define(raw: RawKube) -> None:

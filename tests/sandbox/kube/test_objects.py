@@ -76,6 +76,11 @@ async def test_a_body_that_is_no_json_is_refused(api: RawKube) -> None:
     assert (await api.call("POST", api.widgets, b"<a/>", kind="text/xml")).refusal == (415, "UnsupportedMediaType")
 
 
+async def test_a_body_that_is_too_large_is_refused(api: RawKube) -> None:
+    answer = await api.try_create("a", note="x" * 4_000_000)
+    assert answer.refusal == (413, "RequestEntityTooLarge")
+
+
 async def test_a_namespace_must_exist_and_agree(api: RawKube) -> None:
     nowhere = f"{api.all_widgets.removesuffix('widgets')}namespaces/nowhere/widgets"
     assert (await api.call("POST", nowhere, widget("a", size=1))).refusal == (404, "NotFound")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline_approver.sandbox.kube import ages
+from pipeline_approver.sandbox.kube import ages, crds, typed
 from pipeline_approver.sandbox.kube.crds import AGE
 from pipeline_approver.sandbox.kube.kinds import Column, Kind, Object
 
@@ -38,6 +38,8 @@ NAMESPACES = Kind(
     has_status=True,
     selectable=frozenset({"status.phase"}),
     columns=(Column(name="Status", read=lambda o: _dig(o, "status", "phase")), AGE),
+    schema=typed.NAMESPACE,
+    complete=typed.complete_namespace,
 )
 SECRETS = Kind(
     group="",
@@ -51,6 +53,9 @@ SECRETS = Kind(
         Column(name="Data", type="string", read=lambda o: str(len(o.get("data") or {}))),
         AGE,
     ),
+    schema=typed.SECRET,
+    adjust=typed.adjust_secret,
+    check=typed.check_secret,
 )
 CONFIG_MAPS = Kind(
     group="",
@@ -63,6 +68,8 @@ CONFIG_MAPS = Kind(
         Column(name="Data", read=lambda o: str(len(o.get("data") or {}) + len(o.get("binaryData") or {}))),
         AGE,
     ),
+    schema=typed.CONFIG_MAP,
+    check=typed.check_config_map,
 )
 SERVICE_ACCOUNTS = Kind(
     group="",
@@ -72,6 +79,7 @@ SERVICE_ACCOUNTS = Kind(
     singular="serviceaccount",
     short_names=("sa",),
     columns=(Column(name="Secrets", read=lambda o: str(len(o.get("secrets") or ()))), AGE),
+    schema=typed.SERVICE_ACCOUNT,
 )
 EVENTS = Kind(
     group="",
@@ -96,6 +104,8 @@ EVENTS = Kind(
         Column(name="Message", read=lambda o: str(o.get("message") or "").strip()),
         Column(name="Count", type="integer", read=lambda o: o.get("count") or 1, priority=1),
     ),
+    schema=typed.EVENT,
+    check=typed.check_event,
 )
 LEASES = Kind(
     group="coordination.k8s.io",
@@ -105,6 +115,8 @@ LEASES = Kind(
     singular="lease",
     allows_blind_update=False,
     columns=(Column(name="Holder", read=lambda o: _dig(o, "spec", "holderIdentity")), AGE),
+    schema=typed.LEASE,
+    check=typed.check_lease,
 )
 DEFINITIONS = Kind(
     group="apiextensions.k8s.io",
@@ -118,6 +130,8 @@ DEFINITIONS = Kind(
     counts_generation=True,
     allows_blind_update=False,
     columns=(Column(name="Created At", type="date", read=lambda o: o["metadata"]["creationTimestamp"]),),
+    complete=crds.establish,
+    check=crds.check_definition,
 )
 KINDS = (NAMESPACES, SECRETS, CONFIG_MAPS, SERVICE_ACCOUNTS, EVENTS, LEASES, DEFINITIONS)
 FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")

@@ -16,7 +16,7 @@ AGE = Column(
 )
 
 
-def check_definition(definition: Object) -> list[Cause]:
+def check_definition(_: Object | None, definition: Object) -> list[Cause]:
     """What is wrong with a definition. Only one served version is possible here: nothing converts between two."""
     spec = definition.get("spec") or {}
     names = spec.get("names") or {}

@@ -59,6 +59,11 @@ class Gate:
             self.counts[(call.verb, call.resource)] += 1
         if call.verb == "watch":
             return await self._answer(request, call, record)
+        try:
+            await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            record.status = 413
+            return _refuse(ApiError(413, f"Request entity too large: limit is {request.client_max_size}"))
         # What has arrived is carried out, also when its client does not wait for the answer.
         task = asyncio.ensure_future(self._answer(request, call, record))
         self._running.add(task)

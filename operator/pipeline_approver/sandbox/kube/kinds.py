@@ -46,6 +46,12 @@ class Kind:
     selectable: frozenset[str] = frozenset()
     """Field selectors beyond metadata.name and metadata.namespace."""
     schema: "Schema | None" = field(default=None, repr=False)
+    adjust: Callable[[Object], Object] = lambda new: new
+    """What is written otherwise than it was sent, before it is checked."""
+    complete: Callable[[Object], Object] = lambda new: new
+    """What the controllers of a cluster would add, after it was checked."""
+    check: Callable[[Object | None, Object], list[Any]] = lambda old, new: []
+    """Rules beyond the schema; the answer is a list of causes."""
 
     @property
     def api_version(self) -> str:

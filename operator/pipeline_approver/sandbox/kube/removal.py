@@ -17,7 +17,7 @@ class Remover:
     def delete(
         self, collection: Collection, key: Key, *, preconditions: Object | None = None, dry_run: bool = False
     ) -> Entry | None:
-        """Delete an object. While finalizers hold it, the answer is the object; else None."""
+        """Delete an object. The answer is what finalizers or contents leave of it for now, else None."""
         kind, before = collection.kind, collection.find(key)
         old = before.object["metadata"]
         for name, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
@@ -30,13 +30,12 @@ class Remover:
                 )
         if dry_run:
             return before if old.get("finalizers") else None
-        held = bool(old.get("finalizers"))
         if kind is builtin.NAMESPACES:
-            held = self._empty_namespace(key[1]) or held
-        if not held:
+            return self._end_namespace(collection, key)
+        if not old.get("finalizers"):
             self.remove(collection, key)
             return None
-        return collection.entries[key] if old.get("deletionTimestamp") else self._mark_deleted(collection, key)
+        return before if old.get("deletionTimestamp") else self._mark_deleted(collection, key)
 
     def _mark_deleted(self, collection: Collection, key: Key) -> Entry:
         old = collection.entries[key].object
@@ -57,31 +56,31 @@ class Remover:
             for below in list(served.entries):
                 self._store.remove(served, below)
             self._store.uninstall(served)
-        for other in list(self._store.collections.values()):
-            for below, entry in list(other.entries.items()):
-                owners = entry.object["metadata"].get("ownerReferences") or ()
-                if any(owner.get("uid") == gone["metadata"]["uid"] for owner in owners) and below in other.entries:
-                    self.delete(other, below)
+        for other, below in self._store.dependents(gone["metadata"]["uid"]):
+            if below in other.entries:
+                self.delete(other, below)
         if key[0]:
             self._finish_namespace(key[0])
 
-    def _empty_namespace(self, namespace: str) -> bool:
-        """Delete what is in a namespace; whether anything is left."""
-        inside = [c for c in self._store.collections.values() if c.kind.namespaced]
-        namespaces = self._store.find("", "v1", "namespaces")
-        if not namespaces.entries["", namespace].object["metadata"].get("deletionTimestamp"):
-            self._mark_deleted(namespaces, ("", namespace))
-        for collection in inside:
-            for key in [key for key in collection.entries if key[0] == namespace]:
-                if key in collection.entries:
-                    self.delete(collection, key)
-        return any(key[0] == namespace for collection in inside for key in collection.entries)
+    def _end_namespace(self, namespaces: Collection, key: Key) -> Entry:
+        """Delete what is in a namespace, and the namespace once nothing is left."""
+        entry = namespaces.entries[key]
+        if not entry.object["metadata"].get("deletionTimestamp"):
+            entry = self._mark_deleted(namespaces, key)
+        for collection, below in self._inside(key[1]):
+            if below in collection.entries:
+                self.delete(collection, below)
+        self._finish_namespace(key[1])
+        return entry
 
-    def _finish_namespace(self, namespace: str) -> None:
+    def _finish_namespace(self, name: str) -> None:
         namespaces = self._store.find("", "v1", "namespaces")
-        entry = namespaces.entries.get(("", namespace))
+        entry = namespaces.entries.get(("", name))
         if entry is None or not entry.object["metadata"].get("deletionTimestamp"):
             return
-        inside = [c for c in self._store.collections.values() if c.kind.namespaced]
-        if not any(key[0] == namespace for collection in inside for key in collection.entries):
-            self._store.remove(namespaces, ("", namespace))
+        if not entry.object["metadata"].get("finalizers") and not self._inside(name):
+            self._store.remove(namespaces, ("", name))
+
+    def _inside(self, namespace: str) -> list[tuple[Collection, Key]]:
+        collections = [collection for collection in self._store.collections.values() if collection.kind.namespaced]
+        return [(collection, key) for collection in collections for key in collection.entries if key[0] == namespace]

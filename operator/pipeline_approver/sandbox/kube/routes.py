@@ -8,7 +8,6 @@ from aiohttp import web
 
 from pipeline_approver.sandbox.kube import (
     access,
-    builtin,
     discovery,
     errors,
     openapi,
@@ -142,8 +141,6 @@ class Routes:
         left = self._writer.delete(collection, key, preconditions=body.get("preconditions"), dry_run=dry_run)
         if left is not None:
             return _send(left.raw)
-        if collection.kind is builtin.NAMESPACES:
-            return _send(before.raw)
         return _send(dump(_success(collection, before)))
 
     def _delete_all(self, request: web.Request, collection: Collection, call: Call, options: Options) -> web.Response:

@@ -122,6 +122,7 @@ class Store:
     def __init__(self) -> None:
         self.revision = FIRST_REVISION
         self.collections: dict[tuple[str, str, str], Collection] = {}
+        self._owned: dict[str, set[tuple[Collection, Key]]] = {}
 
     def install(self, kind: Kind) -> Collection:
         """Serve a kind; one that is served already keeps its objects."""
@@ -156,6 +157,8 @@ class Store:
         before = collection.entries.get(key)
         self.revision += 1
         new["metadata"]["resourceVersion"] = str(self.revision)
+        for owner in new["metadata"].get("ownerReferences") or ():
+            self._owned.setdefault(owner["uid"], set()).add((collection, key))
         entry = collection.entries[key] = Entry(new, dump(new))
         kind = "ADDED" if before is None else "MODIFIED"
         collection.append(Event(self.revision, kind, before.object if before else None, entry))
@@ -170,11 +173,23 @@ class Store:
         collection.append(Event(self.revision, "DELETED", before.object, entry))
         return entry
 
+    def dependents(self, uid: str) -> list[tuple[Collection, Key]]:
+        """What an owner that is gone leaves behind."""
+        return [
+            (collection, key)
+            for collection, key in self._owned.pop(uid, ())
+            if key in collection.entries and _is_owned_by(collection.entries[key].object, uid)
+        ]
+
     def expire(self, collections: Iterable[Collection]) -> None:
         """Make every known resourceVersion of these collections too old."""
         self.revision += 1
         for collection in collections:
             collection.forget(self.revision)
+
+
+def _is_owned_by(object_: Object, uid: str) -> bool:
+    return any(owner["uid"] == uid for owner in object_["metadata"].get("ownerReferences") or ())
 
 
 def at_revision(object_: Object, revision: int) -> Object:

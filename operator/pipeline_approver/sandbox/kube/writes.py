@@ -1,6 +1,5 @@
 """Create, update and apply: everything that a write passes before it is stored, the same for HTTP and for tests."""
 
-import base64
 import random
 import string
 import uuid
@@ -8,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_approver.sandbox.kube import ages, builtin, crds, errors, metadata, ownership, validation
+from pipeline_approver.sandbox.kube import ages, builtin, crds, errors, metadata, ownership
 from pipeline_approver.sandbox.kube.errors import ApiError, Cause
 from pipeline_approver.sandbox.kube.kinds import Kind, Object
 from pipeline_approver.sandbox.kube.removal import Remover
@@ -59,7 +58,7 @@ class Writer:
         if kind.has_status:
             new.pop("status", None)
         new = self._normalise(kind, new, options)
-        self._check(kind, new, metadata.check_metadata(given))
+        self._check(kind, None, new, metadata.check_metadata(given))
         if (namespace, name) in collection.entries:
             raise errors.already_exists(kind, name)
         given.update(uid=str(uuid.uuid4()), creationTimestamp=ages.now())
@@ -67,7 +66,7 @@ class Writer:
             given["generation"] = 1
         if not options.is_apply:
             given["managedFields"] = ownership.after_update(None, new, _source(kind), _author(kind, options))
-        return self._store_object(collection, (namespace, name), self._complete(kind, new), options)
+        return self._store_object(collection, (namespace, name), kind.complete(new), options)
 
     def update(self, collection: Collection, key: Key, make: Make, options: Options) -> Entry:
         """Replace an object by what `make` makes of it; one that stays the same is not written."""
@@ -84,10 +83,10 @@ class Writer:
         new = {**new, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": given}
         new = self._normalise(kind, new, options)
         causes = metadata.check_metadata(given) + metadata.check_finalizers(old["metadata"], given)
-        self._check(kind, new, causes)
+        self._check(kind, old, new, causes)
         if not options.is_apply:
             given["managedFields"] = ownership.after_update(old, new, _source(kind), _author(kind, options))
-        new = self._complete(kind, new)
+        new = kind.complete(new)
         if new == old:
             return before
         if kind.counts_generation and _counted(kind, new) != _counted(kind, old):
@@ -157,37 +156,24 @@ class Writer:
             raise errors.modified(kind, name)
 
     def _normalise(self, kind: Kind, new: Object, options: Options) -> Object:
-        if kind is builtin.SECRETS:
-            return _normalise_secret(new)
         if kind.schema is None:
             return new
         new, unknown = kind.schema.prepare(new)
         if unknown and options.strictness == "Strict":
             listed = ", ".join(f'unknown field "{path}"' for path in sorted(unknown))
-            raise ApiError(
-                400,
-                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
-                f" strict decoding error: {listed}",
-            )
+            raise _unreadable(kind, f"strict decoding error: {listed}")
         if options.strictness == "Warn":
             options.warnings += [f'unknown field "{path}"' for path in sorted(unknown)]
-        return new
+        if not kind.is_custom and (causes := kind.schema.check(new)):
+            raise _unreadable(kind, str(causes[0]))
+        return kind.adjust(new)
 
-    def _check(self, kind: Kind, new: Object, causes: list[Cause]) -> None:
-        if kind is builtin.DEFINITIONS:
-            causes += crds.check_definition(new)
-        if kind.schema is not None:
+    def _check(self, kind: Kind, old: Object | None, new: Object, causes: list[Cause]) -> None:
+        causes += kind.check(old, new)
+        if kind.is_custom and kind.schema is not None:
             causes += kind.schema.check(new)
         if causes:
             raise errors.invalid(kind, new["metadata"]["name"], causes)
-
-    def _complete(self, kind: Kind, new: Object) -> Object:
-        """What the controllers of a cluster add."""
-        if kind is builtin.DEFINITIONS:
-            return crds.establish(new)
-        if kind is builtin.NAMESPACES:
-            return {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}, **new}
-        return new
 
     def _store_object(self, collection: Collection, key: Key, new: Object, options: Options) -> Entry:
         if options.dry_run:
@@ -265,12 +251,5 @@ def _keep_other_part(
     return new, given
 
 
-def _normalise_secret(new: Object) -> Object:
-    data = dict(new.get("data") or {})
-    for key, value in (new.get("stringData") or {}).items():
-        data[key] = base64.b64encode(str(value).encode()).decode()
-    for value in data.values():
-        if not isinstance(value, str) or not validation.is_base64(value):
-            raise ApiError(400, 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data')
-    new = {key: value for key, value in new.items() if key not in ("data", "stringData")}
-    return {**new, **({"data": data} if data else {}), "type": new.get("type") or "Opaque"}
+def _unreadable(kind: Kind, why: str) -> ApiError:
+    return ApiError(400, f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
