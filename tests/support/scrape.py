@@ -1,10 +1,14 @@
 """What a replica says on its health port, read with Prometheus' own parser."""
 
+import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
+
+from support.stage import PATIENCE_SECONDS
 
 PREFIX = "pipeline_approver_"
 
@@ -55,3 +59,20 @@ async def scrape(port: int) -> Scrape:
     status, text, _ = await get(port, "metrics")
     assert status == 200
     return Scrape(text)
+
+
+async def scrape_until(port: int, is_reached: Callable[[Scrape], Any]) -> Scrape:
+    """The first scrape that is so."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            found = await scrape(port)
+            if is_reached(found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def pass_polls(port: int, count: int = 5) -> None:
+    """Let the operator look at Feldera, and at whatever else it has to do, some more times."""
+    name = "poll_seconds_count"
+    seen = sum((await scrape(port)).series(name).values())
+    await scrape_until(port, lambda found: sum(found.series(name).values()) >= seen + count)
