@@ -138,7 +138,7 @@ async def test_a_namespace_may_be_kept_from_the_operators_own_connection(stage: 
         ({"kind": "status", "status": 503, "code": "DeadlockDetected"}, "Ambiguous", "503"),
         ({"kind": "html", "status": 200}, "BadAnswer", "is this the url of a Feldera API server"),
         ({"kind": "html", "status": 502}, "Ambiguous", "502"),
-        ({"kind": "truncate"}, "BadAnswer", "not Feldera's"),
+        ({"kind": "truncate"}, "Unreadable", "it is cut"),
         ({"kind": "drop"}, "ConnectionBroken", "broke"),
         ({"kind": "drop_mid_body"}, "ConnectionBroken", "broke"),
     ],
