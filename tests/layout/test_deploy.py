@@ -190,17 +190,3 @@ def test_the_version_is_the_same_everywhere() -> None:
     for overlay in OVERLAYS:
         text = (DEPLOY / "overlays" / overlay / "kustomization.yaml").read_text()
         assert yaml.safe_load(text)["images"] == [{"name": "pipeline-approver", "newTag": version}]
-    assert f"ARG VERSION={version}\n" in (DEPLOY / "Dockerfile").read_text()
-
-
-def test_the_image_is_reproducible_and_does_not_run_as_root() -> None:
-    lines = [line.strip() for line in (DEPLOY / "Dockerfile").read_text().splitlines()]
-    stages = [line for line in lines if line.startswith("FROM ")]
-    assert stages == ["FROM ${PYTHON_IMAGE} AS build", "FROM ${PYTHON_IMAGE}"]
-    last = lines[lines.index(stages[1]) :]
-    assert not [line for line in last if line.startswith("RUN ")]
-    assert "USER 65532:65532" in last
-    assert any(line.startswith('ENTRYPOINT ["/app/bin/python"') for line in last)
-    installs = [line for line in lines if " install " in line]
-    assert installs
-    assert all("--require-hashes" in line for line in installs)
