@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,14 @@ def test_every_locked_dependency_has_a_hash() -> None:
         assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
         assert "http://" not in lock.read_text("utf-8")
         assert "https://" not in lock.read_text("utf-8")
+
+
+def test_a_wheel_has_the_whole_package_and_the_definition(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        assert archive.read("pipeline_approver/crds/pipelines.yaml") == (ROOT / "crds" / "pipelines.yaml").read_bytes()
+    modules = {str(path.relative_to(PACKAGE.parent)) for path in PACKAGE.rglob("*.py")}
+    assert names == modules | {"pipeline_approver/py.typed", "pipeline_approver/crds/pipelines.yaml"}
