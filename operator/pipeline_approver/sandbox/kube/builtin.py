@@ -1,9 +1,10 @@
 """The built-in kinds that operators and their users meet."""
 
+import dataclasses
 from typing import Any
 
 from pipeline_approver.sandbox.kube import ages, crds, typed
-from pipeline_approver.sandbox.kube.crds import AGE
+from pipeline_approver.sandbox.kube.columns import AGE, NAME
 from pipeline_approver.sandbox.kube.kinds import Column, Kind, Object
 
 
@@ -37,7 +38,7 @@ NAMESPACES = Kind(
     short_names=("ns",),
     has_status=True,
     selectable=frozenset({"status.phase"}),
-    columns=(Column(name="Status", read=lambda o: _dig(o, "status", "phase")), AGE),
+    columns=(NAME, Column(name="Status", read=lambda o: _dig(o, "status", "phase")), AGE),
     schema=typed.NAMESPACE,
     complete=typed.complete_namespace,
 )
@@ -49,6 +50,7 @@ SECRETS = Kind(
     singular="secret",
     selectable=frozenset({"type"}),
     columns=(
+        NAME,
         Column(name="Type", read=lambda o: o.get("type")),
         Column(name="Data", type="string", read=lambda o: str(len(o.get("data") or {}))),
         AGE,
@@ -65,6 +67,7 @@ CONFIG_MAPS = Kind(
     singular="configmap",
     short_names=("cm",),
     columns=(
+        NAME,
         Column(name="Data", read=lambda o: str(len(o.get("data") or {}) + len(o.get("binaryData") or {}))),
         AGE,
     ),
@@ -78,7 +81,7 @@ SERVICE_ACCOUNTS = Kind(
     kind="ServiceAccount",
     singular="serviceaccount",
     short_names=("sa",),
-    columns=(Column(name="Secrets", read=lambda o: str(len(o.get("secrets") or ()))), AGE),
+    columns=(NAME, Column(name="Secrets", read=lambda o: str(len(o.get("secrets") or ()))), AGE),
     schema=typed.SERVICE_ACCOUNT,
 )
 EVENTS = Kind(
@@ -103,6 +106,7 @@ EVENTS = Kind(
         Column(name="Source", read=_source, priority=1),
         Column(name="Message", read=lambda o: str(o.get("message") or "").strip()),
         Column(name="Count", type="integer", read=lambda o: o.get("count") or 1, priority=1),
+        dataclasses.replace(NAME, priority=1),
     ),
     schema=typed.EVENT,
     check=typed.check_event,
@@ -114,7 +118,7 @@ LEASES = Kind(
     kind="Lease",
     singular="lease",
     allows_blind_update=False,
-    columns=(Column(name="Holder", read=lambda o: _dig(o, "spec", "holderIdentity")), AGE),
+    columns=(NAME, Column(name="Holder", read=lambda o: _dig(o, "spec", "holderIdentity")), AGE),
     schema=typed.LEASE,
     check=typed.check_lease,
 )
@@ -129,7 +133,10 @@ DEFINITIONS = Kind(
     has_status=True,
     counts_generation=True,
     allows_blind_update=False,
-    columns=(Column(name="Created At", type="date", read=lambda o: o["metadata"]["creationTimestamp"]),),
+    columns=(
+        NAME,
+        Column(name="Created At", type="date", read=lambda o: o["metadata"]["creationTimestamp"]),
+    ),
     complete=crds.establish,
     check=crds.check_definition,
 )

@@ -4,16 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline_approver.sandbox.kube import ages, jsonpath
+from pipeline_approver.sandbox.kube.columns import AGE, NAME
 from pipeline_approver.sandbox.kube.errors import Cause, invalid_value, required
 from pipeline_approver.sandbox.kube.kinds import Column, Kind, Object
 from pipeline_approver.sandbox.kube.schema import Schema
-
-AGE = Column(
-    name="Age",
-    type="date",
-    description="CreationTimestamp is a timestamp representing the server time when this object was created.",
-    read=lambda object_: ages.age(object_["metadata"].get("creationTimestamp")),
-)
 
 
 def check_definition(_: Object | None, definition: Object) -> list[Cause]:
@@ -47,6 +41,7 @@ def build_kind(definition: Object) -> Kind:
     spec = definition["spec"]
     names = spec["names"]
     version = next(version for version in spec["versions"] if version.get("served"))
+    columns = version.get("additionalPrinterColumns")
     return Kind(
         group=spec["group"],
         version=version["name"],
@@ -60,7 +55,7 @@ def build_kind(definition: Object) -> Kind:
         is_custom=True,
         counts_generation=True,
         allows_blind_update=False,
-        columns=tuple(_build_column(column) for column in version.get("additionalPrinterColumns") or ()) or (AGE,),
+        columns=(NAME, *(map(_build_column, columns) if columns else (AGE,))),
         selectable=frozenset(field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or ()),
         schema=Schema(version["schema"]["openAPIV3Schema"]),
     )

@@ -13,6 +13,7 @@ from pipeline_approver.sandbox.kube.kinds import Object
 Fields = dict[str, Any]
 Source = dict[str, Any]
 
+_ITSELF: Fields = {".": {}}
 _STRINGS: Source = {"type": "object", "additionalProperties": {"type": "string"}}
 _METADATA: Source = {
     "type": "object",
@@ -88,6 +89,8 @@ def compare(old: Any, new: Any, schema: Source) -> tuple[Fields, Fields]:
                     gone[name] = lost
             else:
                 changed[name] = collect(item, below, with_containers=True)
+                if lost := collect(before[name], below, with_containers=True):
+                    gone[name] = lost
     for name, item in before.items():
         if name not in after:
             gone[name] = collect(item, child_of(schema, name), with_containers=True)
@@ -131,13 +134,13 @@ def union(one: Fields, other: Fields) -> Fields:
 
 
 def minus(one: Fields, other: Fields) -> Fields:
-    """What is left of one set without the leaves of the other."""
+    """What is left of one set without the fields of the other. A container is a field apart from what is in it."""
     left = {}
     for name, below in one.items():
         if name not in other:
             left[name] = below
-        elif below and other[name] and (rest := minus(below, other[name])):
-            left[name] = rest
+        elif name != "." and (rest := minus(below or _ITSELF, other[name] or _ITSELF)):
+            left[name] = {} if rest == _ITSELF else rest
     return left
 
 
@@ -153,12 +156,12 @@ def leaves(fields: Fields, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
 
 
 def contains(fields: Fields, path: tuple[str, ...]) -> bool:
-    """Whether a leaf is in a set."""
+    """Whether a field is in a set."""
     for name in path:
         if name not in fields:
             return False
         fields = fields[name]
-    return True
+    return not fields or "." in fields
 
 
 def show(path: tuple[str, ...]) -> str:

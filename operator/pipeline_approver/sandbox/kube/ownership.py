@@ -169,13 +169,10 @@ def _drop(value: Any, dropped: Fields, schema: Source) -> Any:
     for name, below in dropped.items():
         if name == "." or name not in kept:
             continue
-        inner = kept[name]
-        if below and isinstance(inner, (dict, list)):
-            inner = _drop(inner, below, fields.child_of(schema, name)) if "." not in below else None
-        else:
-            inner = None
-        if inner:
-            kept[name] = inner
+        is_item = name[0] != "f" and ("." in below or not below)
+        left = None if is_item else _drop(kept[name], below, fields.child_of(schema, name))
+        if left:
+            kept[name] = left
         else:
             del kept[name]
     return list(kept.values()) if isinstance(value, list) else {name[2:]: item for name, item in kept.items()}

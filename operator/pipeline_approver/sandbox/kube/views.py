@@ -9,10 +9,6 @@ from pipeline_approver.sandbox.kube.kinds import Kind, Object
 from pipeline_approver.sandbox.kube.store import Entry, dump
 
 META = "meta.k8s.io/v1"
-NAME_DESCRIPTION = (
-    "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a"
-    " client to request the generation of an appropriate name automatically."
-)
 
 
 class Form(enum.Enum):
@@ -108,11 +104,7 @@ class View:
         return dump({"type": "BOOKMARK", "object": body}) + b"\n"
 
     def _table(self, objects: list[Object], metadata: dict[str, Any], *, with_columns: bool) -> Object:
-        columns = self._kind.columns
         definitions = [
-            {"name": "Name", "type": "string", "format": "name", "description": NAME_DESCRIPTION, "priority": 0}
-        ]
-        definitions += [
             {
                 "name": column.name,
                 "type": column.type,
@@ -120,7 +112,7 @@ class View:
                 "description": column.description,
                 "priority": column.priority,
             }
-            for column in columns
+            for column in self._kind.columns
         ]
         return {
             "kind": "Table",
@@ -131,7 +123,7 @@ class View:
         }
 
     def _row(self, object_: Object) -> Object:
-        row: Object = {"cells": [object_["metadata"]["name"], *[column.read(object_) for column in self._kind.columns]]}
+        row: Object = {"cells": [column.read(object_) for column in self._kind.columns]}
         match self._include:
             case "Object":
                 row["object"] = object_
