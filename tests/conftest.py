@@ -1,7 +1,7 @@
 """Fixtures that all tests share, and how long they search for counter-examples."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from support.cluster import Cluster
     from support.stage import Stage
 
 # A short search with every run, a long one with HYPOTHESIS_PROFILE=long. No deadline: nothing here is timed.
@@ -25,3 +26,29 @@ async def stage(tmp_path: Path) -> AsyncIterator["Stage"]:
 
     async with Stage(tmp_path) as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cluster"]:
+    """A real API server with our manifests; tests that use it carry the mark e2e."""
+    from support.cluster import Cluster
+
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without a server, a run of nothing but such tests says how to get one, once and not for each test."""
+    if not session.items or any(item.get_closest_marker("e2e") is None for item in session.items):
+        return
+    from pipeline_approver.sandbox import real
+
+    try:
+        for name in ("etcd", "kube-apiserver"):
+            real.find_binary(name)
+    except real.ServerMissing as error:
+        pytest.exit(f"these tests need a real Kubernetes API server: {error}", returncode=1)

@@ -1,0 +1,42 @@
+"""Whenever an operator dies or is told to stop, the next one brings the decision to the right end, and only once."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from crash.conftest import REAL, SANDBOX, Case, build_params
+from crash.points import points
+from crash.story import Story, abandon, kill, stop
+from support.stage import Stage
+
+HOW = {"killed": kill, "stopped": stop, "abandoned": abandon}
+BRIEFLY = ("before the intent is written", "before the call", "after the call")
+"""Where abandoning is tried: one write and one call, before and after; it takes as long as the time-outs."""
+
+MATRIX = {
+    # A real API server differs from the simulated one where the status is written, and in what it takes to restart.
+    SANDBOX: {"approve": ("killed", "stopped", "abandoned"), "reject": ("killed",)},
+    REAL: {"approve": ("killed",)},
+}
+CASES = [
+    Case(act, style, point, how, where)
+    for where, acts in MATRIX.items()
+    for act, hows in acts.items()
+    for how in hows
+    for style in (("string", "documented") if (act, how, where) == ("approve", "killed", SANDBOX) else ("string",))
+    for point in points(act, style)
+    if how != "abandoned" or point.name in BRIEFLY
+]
+
+
+async def tell(case: Case, stage: Stage, folder: Path) -> list[str]:
+    return await HOW[case.how](Story(stage, folder, act=case.act), case.point)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("case", build_params(CASES))
+async def test_a_decision_survives_the_end_of_its_operator(
+    case: Case, outcomes: dict[Case, "asyncio.Task[list[str]]"]
+) -> None:
+    assert await outcomes[case] == []

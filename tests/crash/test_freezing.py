@@ -1,0 +1,38 @@
+"""A frozen operator that wakes up does not act on what it knew, while another one has carried the decision out."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from crash.conftest import REAL, SANDBOX, Case, build_params
+from crash.points import points
+from crash.story import Story, freeze
+from support.stage import Stage
+
+ON_REAL = (
+    "before the intent is written",
+    "after the verifying read",
+    "before the call",
+    "before the answer is written",
+)
+"""One write too late, one call too late, one answer too late."""
+CASES = [
+    Case(act, "string", point, "frozen", where)
+    for where, acts in ((SANDBOX, ("approve", "reject")), (REAL, ("approve",)))
+    for act in acts
+    for point in points(act, "string")
+    if where == SANDBOX or point.name in ON_REAL
+]
+
+
+async def tell(case: Case, stage: Stage, folder: Path) -> list[str]:
+    return await freeze(Story(stage, folder, act=case.act), case.point)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("case", build_params(CASES))
+async def test_a_frozen_operator_does_nothing_when_it_wakes(
+    case: Case, outcomes: dict[Case, "asyncio.Task[list[str]]"]
+) -> None:
+    assert await outcomes[case] == []
