@@ -152,7 +152,8 @@ class Connections:
             return Problem(reason=error.reason, message=f"{where}: {error}", needs_person=True)
         except kube_errors.NotFound:
             message = f"{where} does not exist; create it with type pipeline-approver.io/connection and the key url"
-            return Problem(reason="SecretNotFound", message=message, needs_person=True)
+            # It may be on its way, from another controller or in the same rollout: not yet a matter for a person.
+            return Problem(reason="SecretNotFound", message=message)
         except kube_errors.Forbidden:
             message = f"the operator may not read {where}; give its account the verb get on secrets there"
             return Problem(reason="SecretForbidden", message=message, needs_person=True)
