@@ -132,6 +132,18 @@ class FelderaClient:
             raise self._tell(answers.judge_body(body, "GET"))
         return view, program
 
+    async def diff(self, name: str, *, program_code: str, runtime_version: str | None) -> str:
+        """What a proposed program would change, in the form of `PipelineView.diff`.
+
+        Compared with the configured program, not with the checkpoint. Changes nothing; has the server compile.
+        """
+        proposal = {"program_code": program_code, "runtime_version": runtime_version}
+        body = await self._send("POST", _path(name, "diff"), proposal)
+        diff = wire.parse_diff(answers.read_json(body))
+        if diff is None:
+            raise self._tell(answers.judge_body(body, "POST"))
+        return diff
+
     async def approve(self, name: str, *, silent: bool, concurrent: bool) -> Approval:
         """Approve whatever the pipeline waits for. Feldera checks nothing: verify directly before."""
         flags = {"silent_bootstrap": silent, "concurrent_bootstrap": concurrent}
@@ -181,15 +193,15 @@ class FelderaClient:
         self._on_error(error)
         return error
 
-    async def _send(self, method: str, path: str, **query: str) -> bytes:
+    async def _send(self, method: str, path: str, document: Mapping[str, Any] | None = None, /, **query: str) -> bytes:
         """The body of a 2xx answer; anything else is an error."""
         try:
-            return await self._exchange(method, path, **query)
+            return await self._exchange(method, path, document, **query)
         except errors.FelderaError as error:
             self._tell(error)
             raise
 
-    async def _exchange(self, method: str, path: str, **query: str) -> bytes:
+    async def _exchange(self, method: str, path: str, document: Mapping[str, Any] | None, /, **query: str) -> bytes:
         silence, whole = self._limits[method]
         # Connecting gets only a part of it, so that "nothing was sent" is told from "nobody answered".
         timeout = httpx.Timeout(silence, connect=silence / 2, pool=silence / 2)
@@ -198,7 +210,9 @@ class FelderaClient:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             async with (
                 asyncio.timeout(whole),
-                self._client.stream(method, path, params=query, headers=headers, timeout=timeout) as response,
+                self._client.stream(
+                    method, path, params=query, headers=headers, timeout=timeout, json=document
+                ) as response,
             ):
                 body = answers.redact(await _read(response, method), token)
         except TokenUnreadable as error:

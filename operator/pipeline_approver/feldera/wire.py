@@ -39,7 +39,7 @@ def parse_view(row: object) -> PipelineView | None:
         silent_bootstrap=row.get("silent_bootstrap") is True,
         concurrent_bootstrap=row.get("concurrent_bootstrap") is True,
         deployment_error=_parse_error(row.get("deployment_error")),
-        diff=_parse_diff(row.get("deployment_runtime_status_details")) if status == "AwaitingApproval" else None,
+        diff=parse_diff(row.get("deployment_runtime_status_details")) if status == "AwaitingApproval" else None,
     )
 
 
@@ -49,11 +49,28 @@ def parse_program(row: Mapping[str, Any]) -> Program | None:
     if not (isinstance(code, str) and isinstance(udf_rust, str | None) and isinstance(udf_toml, str | None)):
         return None
     return Program(
-        program_code=_fingerprint(code),
-        udf_rust=_fingerprint(udf_rust or ""),
-        udf_toml=_fingerprint(udf_toml or ""),
+        program_code=fingerprint(code),
+        udf_rust=fingerprint(udf_rust or ""),
+        udf_toml=fingerprint(udf_toml or ""),
         feeds=_parse_feeds(row.get("program_info")),
     )
+
+
+def fingerprint(source: str) -> str:
+    """The hex SHA-256 of a source text; empty for an empty one."""
+    return hashlib.sha256(source.encode("utf-8", errors="surrogatepass")).hexdigest() if source else ""
+
+
+def parse_diff(details: object) -> str | None:
+    """A diff as canonical JSON text: under the key approval_diff, or the whole value, as before 0.322 and in /diff."""
+    if not isinstance(details, Mapping):
+        return None
+    diff = details.get("approval_diff") if "approval_diff" in details else details
+    if not isinstance(diff, Mapping) or ("program_diff" not in diff and diff is details):
+        return None
+    if not _is_within(diff, DEEPEST_DIFF):
+        return None
+    return json.dumps(diff, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def text(value: object, *, length: int = TEXT_LENGTH) -> str:
@@ -66,18 +83,6 @@ def int64(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_INT64:
         return value
     return None
-
-
-def _parse_diff(details: object) -> str | None:
-    """The approval diff: under its key, or, before 0.322, the whole value."""
-    if not isinstance(details, Mapping):
-        return None
-    diff = details.get("approval_diff") if "approval_diff" in details else details
-    if not isinstance(diff, Mapping) or ("program_diff" not in diff and diff is details):
-        return None
-    if not _is_within(diff, DEEPEST_DIFF):
-        return None
-    return json.dumps(diff, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _parse_error(error: object) -> DeploymentError | None:
@@ -97,10 +102,6 @@ def _is_id(value: object) -> TypeGuard[str]:
 def _is_within(value: object, levels: int) -> bool:
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_within(one, levels - 1) for one in inner if isinstance(one, Mapping | list))
-
-
-def _fingerprint(source: str) -> str:
-    return hashlib.sha256(source.encode("utf-8", errors="surrogatepass")).hexdigest() if source else ""
 
 
 def _parse_feeds(info: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
