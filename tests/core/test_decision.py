@@ -269,6 +269,21 @@ def test_one_answer_per_request_even_while_feldera_lags() -> None:
     assert world.status.decision.outcome is Outcome.SENT  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("annotation", ["approve", "reject"])
+@pytest.mark.parametrize("token", ["true", "true@42", "id", "digest"])
+def test_a_token_that_is_being_honoured_is_not_called_ignored(token: str, annotation: str) -> None:
+    """Feldera may show the request for a while after it took the call."""
+    world = shown(checkpoint="Never")
+    world.set(**{annotation: token_for(world, token)})
+    action = world.step()
+    for _ in range(2):
+        assert world.step() is None
+        assert world.status.ignored == ()
+        world.answer(action, Accepted())
+    world.set(**RUNNING).step()
+    assert world.status.ignored == ()
+
+
 def test_a_request_that_is_asked_again_under_the_same_id_gets_the_recorded_decision() -> None:
     world = approved(checkpoint="Never")
     world.set(**RUNNING).step()

@@ -91,7 +91,11 @@ def _judge_one_shot(case: Case, silent: Claim, ignore: Ignore, *, is_used: bool,
     if setting is OneShot.NEVER:
         return ignore("OneShotRefused", "this operator accepts only request ids and digests")
     if is_used:
-        if request is None:
+        decision = case.status.decision
+        if request is None or (
+            decision is not None and decision.request_id == request.id and not _has_failed(decision, request)
+        ):
+            # Nothing is asked, or only what has been answered: Feldera may show a request for a while after that.
             return silent
         return ignore("UsedUp", f"it was used up before; set it to {request.id}, or to true@<a new word>")
     if setting is OneShot.WAITING:
