@@ -95,6 +95,7 @@ async def show_everything(client: FelderaClient) -> str:
         client.list_pipelines(),
         client.get_pipeline("orders"),
         client.get_program("orders"),
+        client.diff("orders", program_code="", runtime_version=None),
         client.approve("orders", silent=False, concurrent=False),
         client.stop("orders"),
         client.request_checkpoint("orders"),

@@ -73,6 +73,7 @@ async def call_every_method(client: FelderaClient) -> list[errors.FelderaError]:
         client.list_pipelines(),
         client.get_pipeline("orders"),
         client.get_program("orders"),
+        client.diff("orders", program_code="", runtime_version=None),
         client.approve("orders", silent=False, concurrent=False),
         client.stop("orders"),
         client.request_checkpoint("orders"),
