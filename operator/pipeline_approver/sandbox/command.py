@@ -2,19 +2,22 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline_approver.sandbox import real
 from pipeline_approver.sandbox.crd import read_crd
 from pipeline_approver.sandbox.feldera import FelderaServer
 from pipeline_approver.sandbox.kube import KubeServer
 
+LAST_PORT = 65535
 PROGRAM = "CREATE TABLE orders (id BIGINT PRIMARY KEY, total DECIMAL(10, 2));"
 
 
@@ -24,9 +27,14 @@ def main(argv: Sequence[str]) -> int:
         prog="pipeline-approver sandbox",
         description="An in-memory Kubernetes API and a simulated Feldera on loopback, to try things out.",
     )
-    parser.add_argument("--kube-port", type=int, default=0, help="port of the Kubernetes API (default: any free one)")
-    parser.add_argument("--feldera-port", type=int, default=0, help="port of Feldera (default: any free one)")
-    parser.add_argument("--kubeconfig", type=Path, help="where to write the kubeconfig (default: a temporary file)")
+    parser.add_argument("--kube-port", type=_port, default=0, help="port of the Kubernetes API (default: any free one)")
+    parser.add_argument("--feldera-port", type=_port, default=0, help="port of Feldera (default: any free one)")
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        help="where to write the kubeconfig: a file that does not exist yet, and that is removed at the end"
+        " (default: a temporary one)",
+    )
     parser.add_argument(
         "--kube-apiserver",
         action="store_true",
@@ -34,11 +42,22 @@ def main(argv: Sequence[str]) -> int:
         " /usr/local/kubebuilder/bin",
     )
     arguments = parser.parse_args(argv)
+    if arguments.kube_apiserver and arguments.kube_port:
+        parser.error("--kube-port is of the in-memory API; the real one takes a free port")
     try:
         return asyncio.run(_serve(arguments))
+    except FileExistsError:
+        message = f"{arguments.kubeconfig} exists and is not overwritten: name another file, or remove it"
     except (OSError, real.ServerMissing) as error:
-        sys.stderr.write(f"pipeline-approver sandbox: {error}\n")
-        return 1
+        message = str(error)
+    sys.stderr.write(f"pipeline-approver sandbox: {message}\n")
+    return 1
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; one is a number from 0 (any free one) to {LAST_PORT}")
+    return int(text)
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
@@ -52,27 +71,41 @@ async def _serve(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="pipeline-approver-") as folder:
         path = arguments.kubeconfig or Path(folder) / "kubeconfig"
         try:
-            if arguments.kube_apiserver:
-                async with real.serve(Path(folder)) as kubeconfig:
-                    _announce(path, kubeconfig, feldera)
+            kube = real.serve(Path(folder)) if arguments.kube_apiserver else _serve_in_memory(arguments.kube_port)
+            async with kube as kubeconfig:
+                with _written(path, kubeconfig):
+                    _announce(path, feldera)
                     await stop.wait()
-            else:
-                kube = KubeServer(port=arguments.kube_port)
-                await kube.start()
-                kube.put(read_crd())
-                _announce(path, kube.kubeconfig(), feldera)
-                await stop.wait()
-                await kube.stop()
         finally:
             await feldera.stop()
     return 0
 
 
-def _announce(path: Path, kubeconfig: dict[str, object], feldera: FelderaServer) -> None:
-    # A kubeconfig holds credentials.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(kubeconfig, file)
+@contextlib.asynccontextmanager
+async def _serve_in_memory(port: int) -> AsyncIterator[dict[str, Any]]:
+    kube = KubeServer(port=port)
+    await kube.start()
+    try:
+        kube.put(read_crd())
+        yield kube.kubeconfig()
+    finally:
+        await kube.stop()
+
+
+@contextlib.contextmanager
+def _written(path: Path, kubeconfig: dict[str, Any]) -> Iterator[None]:
+    """A kubeconfig that is there until the end of the block; raises FileExistsError."""
+    # It holds credentials, and nobody's own kubeconfig is to be lost.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(kubeconfig, file)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _announce(path: Path, feldera: FelderaServer) -> None:
     sys.stdout.write(f"""\
 Kubernetes: {path}
 Feldera:    {feldera.url}   (pipeline orders runs)
