@@ -78,12 +78,15 @@ def test_a_dry_run_accepts_the_manifests(server: RealServer, tree: Tree, kind: s
     for manifest in copy.deepcopy(manifests):
         if kind == "CustomResourceDefinition" and mine < (1, 30):
             # Server-side apply refuses what it does not know; the whole definition was created above.
-            del manifest["spec"]["versions"][0]["selectableFields"]
+            (served,) = manifest["spec"]["versions"]
+            del served["selectableFields"]
+            if mine < (1, 25):
+                del served["schema"]["openAPIV3Schema"]["x-kubernetes-validations"]
         query = "?dryRun=All&fieldManager=test&force=true&fieldValidation=Strict"
         status, answer = server.request(
             "PATCH", path_of(manifest) + query, manifest, content_type="application/apply-patch+yaml"
         )
-        assert status in (200, 201), answer
+        assert status in (200, 201), answer["message"]
 
 
 def test_every_kind_is_tried(tree: Tree) -> None:
