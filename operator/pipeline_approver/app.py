@@ -84,6 +84,7 @@ async def run_operator(
         recorder,
         on_synced=settle_in,
         metrics=metrics,
+        may_begin=lambda: not stop.is_set(),
         may_act=lease.is_held if lease is not None else lambda: True,
     )
     life = Life(
@@ -120,6 +121,7 @@ def build_engine(
     open_client: OpenClient | None = None,
     now: Callable[[], datetime.datetime] | None = None,
     metrics: Metrics | None = None,
+    may_begin: Callable[[], bool] = lambda: True,
     may_act: Callable[[], bool] = lambda: True,
 ) -> Engine:
     """The engine and all its parts; `open_client` and `now` replace the ways to Feldera and to the clock."""
@@ -165,6 +167,7 @@ def build_engine(
         kube=kube,
         rules=Rules(one_shot=OneShot(settings.one_shot), settle=datetime.timedelta(seconds=settings.settle_seconds)),
         now=now or _now,
+        may_begin=may_begin,
         may_act=may_act,
         pace=Pacer(rate=WRITES_PER_SECOND, burst=50).wait,
         observer=observe,

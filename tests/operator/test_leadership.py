@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.scrape import Scrape, free_port, get, pass_polls, scrape, scrape_until
+from support.scrape import Scrape, free_port, get, scrape, scrape_until
 from support.stage import OperatorProcess, Stage, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -149,9 +149,9 @@ async def test_what_was_decided_while_nobody_acted_is_carried_out_by_the_next_on
     taken = {"holderIdentity": "a pod that is gone", "leaseDurationSeconds": 3600}
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "pipeline-approver"}}
     stage.kube.put({**lease, "spec": taken})
-    async with replica(stage, **FOR_EVER) as port:
+    async with replica(stage, **FOR_EVER):
         stage.annotate("orders", approve="true")
-        await pass_polls(port)
+        await stage.polls(5)
         assert set(stage.status("orders")) == {"observedGeneration"}, "as it is by default"
         stage.kube.put({**lease, "spec": {**taken, "holderIdentity": ""}})
         await stage.outcome("orders", "Bootstrapped")
@@ -167,7 +167,7 @@ async def test_a_replica_that_cannot_renew_stops_acting_and_goes_on_when_it_can(
         fault = stage.kube.faults.add(("*", "leases"), kind="status", status=503, times=None)
         await scrape_until(port, lambda found: not found("leader"))
         stage.annotate("orders", approve=request["id"])
-        await pass_polls(port)
+        await stage.polls(5)
         assert "decision" not in stage.status("orders")
         stage.kube.faults.remove(fault)
         await stage.outcome("orders", "Bootstrapped")

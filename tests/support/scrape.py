@@ -69,10 +69,3 @@ async def scrape_until(port: int, is_reached: Callable[[Scrape], Any]) -> Scrape
             if is_reached(found):
                 return found
             await asyncio.sleep(0.02)
-
-
-async def pass_polls(port: int, count: int = 5) -> None:
-    """Let the operator look at Feldera, and at whatever else it has to do, some more times."""
-    name = "poll_seconds_count"
-    seen = sum((await scrape(port)).series(name).values())
-    await scrape_until(port, lambda found: sum(found.series(name).values()) >= seen + count)

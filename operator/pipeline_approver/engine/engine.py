@@ -55,12 +55,11 @@ class Engine:
         self._parts.supervisor.spawn("sync", self._sync())
 
     async def finish(self, *, timeout: float) -> None:
-        """Begin nothing any more, and wait for what is in hand; what is not done by then is abandoned.
+        """Take up nothing any more, and wait for what is in hand; what is not done by then is abandoned.
 
         An abandoned call is in the status as `Sending`, and whoever acts next finds out what became of it.
         """
         self._stopping = True
-        self._parts.reconciler.close()
         if self._in_hand:
             log.info("finishing what is in hand: %d", len(self._in_hand))
             _, late = await asyncio.wait(self._in_hand, timeout=timeout)

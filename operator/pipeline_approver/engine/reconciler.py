@@ -71,6 +71,7 @@ class Reconciler:
         kube: KubeApi,
         rules: Rules,
         now: Callable[[], Moment],
+        may_begin: Callable[[], bool],
         may_act: Callable[[], bool],
         pace: Callable[[], Awaitable[None]],
         observer: Observer,
@@ -83,11 +84,11 @@ class Reconciler:
         self._kube = kube
         self._rules = rules
         self._now = now
+        self._may_begin = may_begin
         self._may_act = may_act
         self._pace = pace
         self._observer = observer
         self._count_call = count_call
-        self._closing = False
         self._unsettled: dict[str, Unsettled] = {}
         # A call may start only so long after its record that it is over when the record counts it as over.
         self._start_within = (rules.settle - approve_timeout).total_seconds()
@@ -109,10 +110,6 @@ class Reconciler:
         else:
             self._queue.succeed(key)
 
-    def close(self) -> None:
-        """Begin nothing any more. A call that is under way, or was announced, is carried to its recorded answer."""
-        self._closing = True
-
     def forget(self, key: str) -> None:
         """Drop a Pipeline that no longer exists; one that it had priority over is looked at again."""
         entry = self._cache.get(key)
@@ -131,7 +128,7 @@ class Reconciler:
             entry = self._cache.get(key)
             # What is known to have happened is recorded even by a replica that may begin nothing any more: the
             # write is conditional, and spares its successor from having to find out.
-            if entry is None or ((self._closing or not self._may_act()) and key not in self._unsettled):
+            if entry is None or (not (self._may_begin() and self._may_act()) and key not in self._unsettled):
                 return
             feed = self._connections.find(find_connection_key(entry.resource))
             case = self._build_case(entry, feed)
