@@ -134,7 +134,7 @@ async def test_a_call_that_is_not_answered_is_given_up_and_settled_by_the_next_o
 async def test_a_second_signal_ends_at_once_and_loses_nothing(stage: Stage, started: Any) -> None:
     await decided(stage)
     hold = stage.feldera.hold(("POST", "approve"))
-    running = await started(*PATIENT)
+    running = await started(*PATIENT, "--approve-timeout", "8", "--settle-time", "9")
     await hold.reached.wait()
     running.signal(signal.SIGTERM)
     await running.answers("readyz", 503, "stopping")
