@@ -1,7 +1,8 @@
 # make demo   the whole story in a terminal, without a cluster
 # make test   the tests; under five minutes
-# make lint   ruff, mypy, import-linter, codespell
+# make lint   ruff, mypy, import-linter, codespell; the workflows
 # make e2e    the same operator against a real kube-apiserver (KUBEBUILDER_ASSETS, or /usr/local/kubebuilder/bin)
+# make cluster-test CONTEXT=kind-approver   install in a whole cluster, try everything, and remove it again
 # make bench  figures, printed
 # make chart  dist/pipeline-approver-<version>.tgz: the Helm chart, with the definition of Pipeline
 # make lock   resolve the dependencies anew
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 
-.PHONY: demo test lint format e2e bench chart lock clean
+.PHONY: demo test lint format e2e cluster-test bench chart lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
@@ -23,6 +24,10 @@ test: $(TOOLS)
 e2e: $(TOOLS)
 	$(BIN)/pytest -m e2e $(ARGS)
 
+CONTEXT ?= kind-approver
+cluster-test: $(TOOLS)
+	CLUSTER_CONTEXT=$(CONTEXT) $(BIN)/pytest tests/cluster $(ARGS)
+
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -32,6 +37,9 @@ lint: $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --quiet --offline .github
 
 format: $(READY)
 	$(BIN)/ruff check --fix

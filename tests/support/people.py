@@ -24,6 +24,16 @@ APPROVE_ORDERS = {
     ]
 }
 EVERYTHING = {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
+EDITORS = ("ed", "ann", "bob", "sue", "team")
+GRANTS = [
+    *(Grant(user, ROLES["pipeline-editor"]) for user in EDITORS),
+    Grant("ann", ROLES["pipeline-approver"]),
+    Grant("bob", ROLES["pipeline-approver"]),
+    Grant("sue", APPROVE_ORDERS),
+    Grant("team", ROLES["pipeline-approver"], namespace="team"),
+    Grant("argo", EVERYTHING),
+]
+NAMESPACES = {"default": {}, "team": {}, "strict": FOUR_EYES}
 
 
 def policies(*components: str) -> list[dict[str, Any]]:
@@ -40,16 +50,4 @@ def build(*components: str, without: int | None = None) -> Admission:
     if without is not None:
         [*_, last] = (manifest for manifest in manifests if "validations" in manifest["spec"])
         del last["spec"]["validations"][without]
-    everybody = ("ed", "ann", "bob", "sue", "team")
-    return Admission(
-        manifests,
-        grants=[
-            *(Grant(user, ROLES["pipeline-editor"]) for user in everybody),
-            Grant("ann", ROLES["pipeline-approver"]),
-            Grant("bob", ROLES["pipeline-approver"]),
-            Grant("sue", APPROVE_ORDERS),
-            Grant("team", ROLES["pipeline-approver"], namespace="team"),
-            Grant("argo", EVERYTHING),
-        ],
-        namespaces={"default": {}, "team": {}, "strict": FOUR_EYES},
-    )
+    return Admission(manifests, grants=GRANTS, namespaces=NAMESPACES)
