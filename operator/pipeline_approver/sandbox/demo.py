@@ -249,7 +249,11 @@ def _find(status: dict[str, Any], type_: str) -> str:
 @contextlib.asynccontextmanager
 async def _operator(kubeconfig: Path, feldera: str, teller: Teller) -> AsyncIterator[None]:
     """The real operator, as a process of its own; its log is part of the story."""
-    environ = {**os.environ, "KUBECONFIG": str(kubeconfig), "FELDERA_URL": feldera}
+    # What the user has set for an operator of his own is not meant for this one.
+    environ = {
+        key: value for key, value in os.environ.items() if not key.startswith(("FELDERA_", "PIPELINE_APPROVER_"))
+    }
+    environ |= {"KUBECONFIG": str(kubeconfig), "FELDERA_URL": feldera}
     arguments = ("run", "--poll-interval", "0.5", "--health-port", "0")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pipeline_approver", *arguments, env=environ, stderr=asyncio.subprocess.PIPE

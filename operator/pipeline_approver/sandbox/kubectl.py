@@ -48,6 +48,7 @@ class Cluster:
         await self._request(
             "PATCH",
             f"{self._base}/{namespace}/pipelines/{name}",
+            params={"fieldManager": "demo"},
             json={"metadata": {"annotations": values}},
             headers={"Content-Type": "application/merge-patch+json"},
         )
