@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline_approver.sandbox.kube.kinds import Object
+from pipeline_approver.sandbox.kube.validation import canonical
 
 Fields = dict[str, Any]
 Source = dict[str, Any]
@@ -110,9 +111,9 @@ def list_items(value: list[Any], schema: Source) -> Iterator[tuple[str, Any]]:
     keys = schema.get("x-kubernetes-list-map-keys")
     for item in value:
         if keys and isinstance(item, dict):
-            yield f"k:{_text({key: item[key] for key in keys if key in item})}", item
+            yield f"k:{canonical({key: item[key] for key in keys if key in item})}", item
         else:
-            yield f"v:{_text(item)}", item
+            yield f"v:{canonical(item)}", item
 
 
 def child_of(schema: Source, name: str) -> Source:
@@ -189,7 +190,3 @@ def _is_atomic(schema: Source) -> bool:
 
 def _is_listed(schema: Source) -> bool:
     return schema.get("x-kubernetes-list-type") in {"map", "set"}
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)

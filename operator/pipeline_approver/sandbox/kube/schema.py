@@ -16,26 +16,39 @@ _ANYTHING = "x-kubernetes-preserve-unknown-fields"
 
 
 class Schema:
-    """One openAPIV3Schema, compiled."""
+    """One openAPIV3Schema, compiled.
+
+    Parts that are the very same in the `known` object have been through this before and are left alone.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         properties = {key: value for key, value in source.get("properties", {}).items() if key not in _HEAD}
         self._body = {**source, "properties": properties}
-        self._check = validation.compile_check(self._body)
+        self._checks = {key: validation.compile_check(value) for key, value in properties.items()}
+        self._check = validation.compile_check({**source, "properties": {}})
 
-    def prepare(self, object_: Object) -> tuple[Object, list[str]]:
+    def prepare(self, object_: Object, known: Object | None) -> tuple[Object, list[str]]:
         """A copy with defaults and without unknown fields; and the paths of those."""
         unknown: list[str] = []
-        head = {key: object_[key] for key in _HEAD if key in object_}
-        body = {key: value for key, value in object_.items() if key not in _HEAD}
-        return {**head, **_prepare(body, self._body, "", unknown)}, unknown
+        kept = _head_and_known(object_, known)
+        body = {key: value for key, value in object_.items() if key not in kept}
+        return {**_prepare_map(body, self._body, "", unknown), **kept}, unknown
 
-    def check(self, object_: Object) -> list[Cause]:
+    def check(self, object_: Object, known: Object | None) -> list[Cause]:
         """What is wrong."""
         causes: list[Cause] = []
+        kept = _head_and_known(object_, known)
         self._check({key: value for key, value in object_.items() if key not in _HEAD}, "", causes)
+        for key, value in object_.items():
+            if key not in kept and key in self._checks:
+                self._checks[key](value, key, causes)
         return causes
+
+
+def _head_and_known(object_: Object, known: Object | None) -> Object:
+    known = known or {}
+    return {key: value for key, value in object_.items() if key in _HEAD or (key in known and known[key] is value)}
 
 
 def _prepare(value: Any, schema: Source, path: str, unknown: list[str]) -> Any:

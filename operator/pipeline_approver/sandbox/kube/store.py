@@ -21,9 +21,12 @@ REMEMBERED_SNAPSHOTS = 8
 FIRST_REVISION = 1000
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def dump(value: Any) -> bytes:
     """JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(value).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,18 @@ from pipeline_approver.sandbox.kube.errors import Cause, invalid_value, required
 Check = Callable[[Any, str, list[Cause]], None]
 Source = dict[str, Any]
 
+TYPE_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    dict: "object",
+    list: "array",
+}
+canonical: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
+"""The same text for the same value."""
+
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:?\d{2})?")
 _MICRO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}(Z|[+-]\d{2}:\d{2})")
 _FORMATS: dict[str, Callable[[str], bool]] = {
@@ -29,42 +41,30 @@ _RANGES = {"int32": 2**31, "int64": 2**63}
 
 def compile_check(schema: Source) -> Check:
     """A function that appends what is wrong with a value at a path."""
-    checks = _scalar_checks(schema) + _map_checks(schema) + _list_checks(schema) + _junctions(schema)
     types = _types(schema)
     is_nullable = bool(schema.get("nullable"))
     expected = schema.get("type", "")
+    always = _enum(schema) + _junctions(schema)
+    by_type = {
+        "string": _text_checks(schema) + always,
+        "integer": _number_checks(schema) + always,
+        "number": _number_checks(schema) + always,
+        "object": _map_checks(schema) + always,
+        "array": _list_checks(schema) + always,
+        "boolean": always,
+        "null": always,
+    }
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if value is None and is_nullable:
-            return
-        found = type_name(value)
-        if types and found not in types:
+        found = TYPE_NAMES[type(value)]
+        if found in types:
+            for one in by_type[found]:
+                one(value, path, causes)
+        elif value is not None or not is_nullable:
             detail = f'{path} in body must be of type {expected}: "{found}"'
             causes.append(Cause(path or "<nil>", "FieldValueTypeInvalid", f'Invalid value: "{found}": {detail}'))
-            return
-        for one in checks:
-            one(value, path, causes)
 
     return check
-
-
-def type_name(value: Any) -> str:
-    """JSON's name for the type of a value."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case dict():
-            return "object"
-        case _:
-            return "array"
 
 
 def show(value: Any) -> str:
@@ -78,43 +78,59 @@ def _types(schema: Source) -> frozenset[str]:
         return frozenset({"integer", "string"})
     match schema.get("type"):
         case None:
-            return frozenset()
+            return frozenset(TYPE_NAMES.values())
         case "number":
             return frozenset({"number", "integer"})
         case single:
             return frozenset({single})
 
 
-def _scalar_checks(schema: Source) -> list[Check]:
+def _enum(schema: Source) -> list[Check]:
+    if "enum" not in schema:
+        return []
+    allowed = schema["enum"]
+    supported = ", ".join(json.dumps(value) for value in allowed)
+
+    def check(value: Any, path: str, causes: list[Cause]) -> None:
+        if value not in allowed:
+            message = f"Unsupported value: {show(value)}: supported values: {supported}"
+            causes.append(Cause(path, "FieldValueNotSupported", message))
+
+    return [check]
+
+
+def _text_checks(schema: Source) -> list[Check]:
     checks: list[Check] = []
-    if "enum" in schema:
-        checks.append(_enum(schema["enum"]))
     if "maxLength" in schema:
-        checks.append(_limit(str, schema["maxLength"], "FieldValueTooLong", "Too long: may not be more than {} bytes"))
+        checks.append(_limit(schema["maxLength"], "FieldValueTooLong", "Too long: may not be more than {} bytes"))
     if "minLength" in schema:
-        checks.append(
-            _rule(str, lambda v: len(v) >= schema["minLength"], "should be at least {} chars long", schema["minLength"])
-        )
+        least = schema["minLength"]
+        checks.append(_rule(lambda value: len(value) >= least, "should be at least {} chars long", least))
     if "pattern" in schema:
-        pattern = compile_pattern(schema["pattern"])
-        checks.append(_rule(str, lambda v: pattern.search(v) is not None, "should match '{}'", schema["pattern"]))
-    if "minimum" in schema:
-        least, is_open = schema["minimum"], schema.get("exclusiveMinimum", False)
-        words = "should be greater than {}" if is_open else "should be greater than or equal to {}"
-        checks.append(_rule((int, float), lambda v: v > least if is_open else v >= least, words, least))
-    if "maximum" in schema:
-        most, is_open = schema["maximum"], schema.get("exclusiveMaximum", False)
-        words = "should be less than {}" if is_open else "should be less than or equal to {}"
-        checks.append(_rule((int, float), lambda v: v < most if is_open else v <= most, words, most))
-    if (form := schema.get("format")) in _RANGES:
-        end = _RANGES[form]
-        checks.append(_rule(int, lambda v: -end <= v < end, "must be of type {}", form))
-    elif form in _FORMATS:
-        checks.append(_rule(str, _FORMATS[form], "must be of type {}", form))
+        pattern = _compile_pattern(schema["pattern"])
+        checks.append(_rule(lambda value: pattern.search(value) is not None, "should match '{}'", schema["pattern"]))
+    if (form := schema.get("format")) in _FORMATS:
+        checks.append(_rule(_FORMATS[form], "must be of type {}", form))
     return checks
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def _number_checks(schema: Source) -> list[Check]:
+    checks: list[Check] = []
+    if "minimum" in schema:
+        least, is_open = schema["minimum"], schema.get("exclusiveMinimum", False)
+        words = "should be greater than {}" if is_open else "should be greater than or equal to {}"
+        checks.append(_rule(lambda value: value > least if is_open else value >= least, words, least))
+    if "maximum" in schema:
+        most, is_below = schema["maximum"], schema.get("exclusiveMaximum", False)
+        words = "should be less than {}" if is_below else "should be less than or equal to {}"
+        checks.append(_rule(lambda value: value < most if is_below else value <= most, words, most))
+    if (form := schema.get("format")) in _RANGES:
+        end = _RANGES[form]
+        checks.append(_rule(lambda value: -end <= value < end, "must be of type {}", form))
+    return checks
+
+
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
     """As Go reads it: `$` is the very end, and not before a last line break either."""
     end = r"\\.|\[(?:\\.|[^\]\\])*\]|\$"
     return re.compile(re.sub(end, lambda found: r"\Z" if found[0] == "$" else found[0], pattern))
@@ -138,22 +154,20 @@ def _map_checks(schema: Source) -> list[Check]:
     if properties or rest:
         checks.append(_properties(properties, rest))
     if "maxProperties" in schema:
-        checks.append(
-            _limit(dict, schema["maxProperties"], "FieldValueTooMany", "Too many: must have at most {} items")
-        )
+        checks.append(_limit(schema["maxProperties"], "FieldValueTooMany", "Too many: must have at most {} items"))
     if "minProperties" in schema:
         least = schema["minProperties"]
-        checks.append(_rule(dict, lambda v: len(v) >= least, "should have at least {} properties", least))
+        checks.append(_rule(lambda value: len(value) >= least, "should have at least {} properties", least))
     return checks
 
 
 def _list_checks(schema: Source) -> list[Check]:
     checks: list[Check] = []
     if "maxItems" in schema:
-        checks.append(_limit(list, schema["maxItems"], "FieldValueTooMany", "Too many: must have at most {} items"))
+        checks.append(_limit(schema["maxItems"], "FieldValueTooMany", "Too many: must have at most {} items"))
     if "minItems" in schema:
         least = schema["minItems"]
-        checks.append(_rule(list, lambda v: len(v) >= least, "should have at least {} items", least))
+        checks.append(_rule(lambda value: len(value) >= least, "should have at least {} items", least))
     if isinstance(schema.get("items"), dict):
         checks.append(_items(compile_check(schema["items"])))
     if schema.get("x-kubernetes-list-type") in {"set", "map"}:
@@ -171,59 +185,47 @@ def _junctions(schema: Source) -> list[Check]:
     return checks
 
 
-def _rule(kind: Any, is_good: Callable[[Any], bool], words: str, *shown: object) -> Check:
-    text = words.format(*shown)
+def _rule(is_good: Callable[[Any], bool], words: str, shown: object) -> Check:
+    text = words.format(shown)
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if isinstance(value, kind) and not isinstance(value, bool) and not is_good(value):
+        if not is_good(value):
             causes.append(invalid_value(path, show(value), f"{path} in body {text}"))
 
     return check
 
 
-def _limit(kind: Any, most: int, reason: str, words: str) -> Check:
+def _limit(most: int, reason: str, words: str) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if isinstance(value, kind) and len(value) > most:
+        if len(value) > most:
             causes.append(Cause(path, reason, words.format(most)))
-
-    return check
-
-
-def _enum(allowed: list[Any]) -> Check:
-    supported = ", ".join(json.dumps(value) for value in allowed)
-
-    def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if value not in allowed:
-            message = f"Unsupported value: {show(value)}: supported values: {supported}"
-            causes.append(Cause(path, "FieldValueNotSupported", message))
 
     return check
 
 
 def _required(needed: list[str]) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if isinstance(value, dict):
-            causes += [required(f"{path}.{key}" if path else key) for key in needed if key not in value]
+        for key in needed:
+            if key not in value:
+                causes.append(required(f"{path}.{key}" if path else key))  # noqa: PERF401 -- rarely so
 
     return check
 
 
 def _properties(properties: dict[str, Check], rest: Check | None) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                below = properties.get(key, rest)
-                if below is not None:
-                    below(item, f"{path}.{key}" if path else key, causes)
+        for key, item in value.items():
+            below = properties.get(key, rest)
+            if below is not None:
+                below(item, f"{path}.{key}" if path else key, causes)
 
     return check
 
 
 def _items(below: Check) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if isinstance(value, list):
-            for number, item in enumerate(value):
-                below(item, f"{path}[{number}]", causes)
+        for number, item in enumerate(value):
+            below(item, f"{path}[{number}]", causes)
 
     return check
 
@@ -231,9 +233,9 @@ def _items(below: Check) -> Check:
 def _distinct(keys: list[str] | None) -> Check:
     def check(value: Any, path: str, causes: list[Cause]) -> None:
         seen = set()
-        for number, item in enumerate(value if isinstance(value, list) else ()):
+        for number, item in enumerate(value):
             part = {key: item.get(key) for key in keys} if keys and isinstance(item, dict) else item
-            text = json.dumps(part, sort_keys=True)
+            text = canonical(part)
             if text in seen:
                 causes.append(Cause(f"{path}[{number}]", "FieldValueDuplicate", f"Duplicate value: {text}"))
             seen.add(text)

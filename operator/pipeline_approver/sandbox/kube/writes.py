@@ -57,7 +57,7 @@ class Writer:
         new = {**manifest, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": given}
         if kind.has_status:
             new.pop("status", None)
-        new = self._normalise(kind, new, options)
+        new = self._normalise(kind, None, new, options)
         self._check(kind, None, new, metadata.check_metadata(given))
         if (namespace, name) in collection.entries:
             raise errors.already_exists(kind, name)
@@ -81,7 +81,7 @@ class Writer:
         if kind.namespaced:
             given["namespace"] = key[0]
         new = {**new, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": given}
-        new = self._normalise(kind, new, options)
+        new = self._normalise(kind, old, new, options)
         causes = metadata.check_metadata(given) + metadata.check_finalizers(old["metadata"], given)
         self._check(kind, old, new, causes)
         if not options.is_apply:
@@ -155,23 +155,23 @@ class Writer:
         if version not in (None, "", old["resourceVersion"]):
             raise errors.modified(kind, name)
 
-    def _normalise(self, kind: Kind, new: Object, options: Options) -> Object:
+    def _normalise(self, kind: Kind, old: Object | None, new: Object, options: Options) -> Object:
         if kind.schema is None:
             return new
-        new, unknown = kind.schema.prepare(new)
+        new, unknown = kind.schema.prepare(new, old)
         if unknown and options.strictness == "Strict":
             listed = ", ".join(f'unknown field "{path}"' for path in sorted(unknown))
             raise _unreadable(kind, f"strict decoding error: {listed}")
         if options.strictness == "Warn":
             options.warnings += [f'unknown field "{path}"' for path in sorted(unknown)]
-        if not kind.is_custom and (causes := kind.schema.check(new)):
+        if not kind.is_custom and (causes := kind.schema.check(new, old)):
             raise _unreadable(kind, str(causes[0]))
         return kind.adjust(new)
 
     def _check(self, kind: Kind, old: Object | None, new: Object, causes: list[Cause]) -> None:
         causes += kind.check(old, new)
         if kind.is_custom and kind.schema is not None:
-            causes += kind.schema.check(new)
+            causes += kind.schema.check(new, old)
         if causes:
             raise errors.invalid(kind, new["metadata"]["name"], causes)
 
