@@ -10,14 +10,18 @@ KubeError
                   try again later; a write may have been made, and its condition tells
 """
 
+from pipeline_approver.core.change import clip
+
+MESSAGE_LENGTH = 500
+
 
 class KubeError(Exception):
-    """A failed request."""
+    """A failed request, or a configuration that allows none."""
 
     def __init__(
         self, message: str, *, status: int | None = None, reason: str = "", retry_after: float | None = None
     ) -> None:
-        super().__init__(message[:500])
+        super().__init__(clip(message, MESSAGE_LENGTH))
         self.status = status
         self.reason = reason
         self.retry_after = retry_after

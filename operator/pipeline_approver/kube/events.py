@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline_approver.core.change import clip
 from pipeline_approver.kube import errors
 from pipeline_approver.kube.api import FIELD_MANAGER, KubeApi
 
 MOST_WAITING = 5000
 MESSAGE_LENGTH = 1024
 TRIES = 5
-SAME_FOR = datetime.timedelta(hours=1)
-"""How long a repeated Event is counted instead of created again: the API server keeps Events that long."""
+QUIET_FOR = datetime.timedelta(hours=1)
+"""How long a missing permission is not logged again."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ class _Event:
     def name(self) -> str:
         """The same for the same Event, so that a restarted operator finds it."""
         parts = (self.regarding.uid, self.type, self.reason, self.message)
-        return f"{self.regarding.name[:200]}.{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+        # A name that is cut must not end in what only stands inside names.
+        return (
+            f"{self.regarding.name[:200].rstrip('-.')}.{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+        )
 
 
 class EventRecorder:
@@ -59,26 +63,29 @@ class EventRecorder:
         *,
         now: Callable[[], datetime.datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._kube = kube
         self._now = now
         self._sleep = sleep
-        self._waiting: collections.deque[_Event] = collections.deque(maxlen=MOST_WAITING)
+        self._waiting: collections.deque[_Event] = collections.deque(maxlen=most_waiting)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._forbidden_logged: datetime.datetime | None = None
+        self._overflowing = False
 
     def record(self, regarding: ObjectRef, *, type: str, reason: str, message: str, action: str) -> None:
         """Have an Event posted. Returns at once; of too many, the oldest are dropped."""
-        if len(self._waiting) == MOST_WAITING:
-            log.warning("too many Events wait to be posted; the oldest is dropped")
+        if len(self._waiting) == self._waiting.maxlen and not self._overflowing:
+            self._overflowing = True
+            log.warning("more than %d Events wait to be posted; the oldest are dropped", self._waiting.maxlen)
         self._waiting.append(
             _Event(
                 regarding=regarding,
                 type=type,
                 reason=reason,
-                message=message[:MESSAGE_LENGTH],
+                message=clip(message, MESSAGE_LENGTH),
                 action=action,
                 at=self._now(),
             )
@@ -91,6 +98,7 @@ class EventRecorder:
         while True:
             while self._waiting:
                 await self._deliver(self._waiting.popleft())
+            self._overflowing = False
             self._idle.set()
             self._wake.clear()
             await self._wake.wait()
@@ -103,12 +111,12 @@ class EventRecorder:
     async def _deliver(self, event: _Event) -> None:
         for attempt in range(TRIES):
             try:
-                await self._post(event)
+                await self._post(event, again=attempt > 0)
                 return
             except errors.Unavailable as error:
                 await self._sleep(max(0.5 * 2**attempt, error.retry_after or 0.0))
             except errors.Forbidden as error:
-                if self._forbidden_logged is None or event.at - self._forbidden_logged > SAME_FOR:
+                if self._forbidden_logged is None or event.at - self._forbidden_logged > QUIET_FOR:
                     self._forbidden_logged = event.at
                     log.warning("Events cannot be posted: %s", error)
                 return
@@ -117,16 +125,21 @@ class EventRecorder:
                 return
         log.warning("an Event could not be posted after %d tries", TRIES)
 
-    async def _post(self, event: _Event) -> None:
-        namespace = event.regarding.namespace
+    async def _post(self, event: _Event, *, again: bool) -> None:
+        namespace, at = event.regarding.namespace, _stamp(event.at)
         try:
             await self._kube.create_event(namespace, _render(event))
         except errors.Conflict:
-            known = await self._kube.get_event(namespace, event.name)
-            patch = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": _stamp(event.at)}
             try:
-                await self._kube.patch_event(namespace, event.name, patch)
+                known = await self._kube.get_event(namespace, event.name)
+                if again and known.get("lastTimestamp") == at:
+                    # The last try was carried out, and only its answer was lost.
+                    return
+                count = known.get("count")
+                count = count + 1 if isinstance(count, int) else 2
+                await self._kube.patch_event(namespace, event.name, {"count": count, "lastTimestamp": at})
             except errors.NotFound:
+                # It has run out in between.
                 await self._kube.create_event(namespace, _render(event))
 
 

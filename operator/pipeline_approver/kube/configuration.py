@@ -1,0 +1,50 @@
+"""Where the Kubernetes API is and how to log in: the cluster around the process, else the kubeconfig."""
+
+from typing import Any
+
+import yaml
+from kubernetes.aio import config
+
+from pipeline_approver.core.change import clip
+from pipeline_approver.kube import errors
+
+REASON_LENGTH = 200
+
+
+async def load_configuration(configuration: Any) -> None:
+    """Fill in a configuration of the official client; raises KubeError with what to do."""
+    try:
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration, persist_config=False)
+    except (
+        config.ConfigException,
+        yaml.YAMLError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise errors.KubeError(
+            "no cluster is configured: set KUBECONFIG to a usable kubeconfig, or run inside a cluster"
+            f" ({_explain(error)})"
+        ) from None
+    token = configuration.api_key.get("BearerToken")
+    if isinstance(token, str):
+        # Files of tokens end with a line break, which no header takes.
+        configuration.api_key["BearerToken"] = token.strip()
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"it is no YAML: line {error.problem_mark.line + 1}"
+    if isinstance(error, config.ConfigException):
+        # The library shows whole entries, with the tokens in them.
+        return clip(str(error).partition("{")[0], REASON_LENGTH)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"it is malformed: {type(error).__name__}"
