@@ -31,6 +31,9 @@ async def call_every_method(kube: KubeApi) -> list[errors.KubeError]:
         kube.get_event("default", "e"),
         kube.create_event("default", {}),
         kube.patch_event("default", "e", {}),
+        kube.get_lease("default", "l"),
+        kube.create_lease("default", {}),
+        kube.update_lease("default", {"metadata": {"name": "l"}}),
     ):
         with pytest.raises(errors.KubeError) as caught:
             await call

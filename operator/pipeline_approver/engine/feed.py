@@ -1,12 +1,13 @@
 """One connection's feed: polls Feldera for all Pipelines of the connection, and says for whom something changed.
 
-One list per poll serves every Pipeline. Where the list fails because of one bad row, single reads replace it.
+One list per poll serves every Pipeline. Where the list cannot be read because of one bad row, single reads replace
+it; where it can be read but for some rows, single reads replace those.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline_approver.core.case import Observation, Problem
@@ -42,6 +43,29 @@ class Programs:
         self.problems = {key: problem for key, problem in self.problems.items() if key in deployed}
 
 
+@dataclass(slots=True)
+class Gaps:
+    """What the last poll says of pipelines that it did not bring."""
+
+    whole: bool = False
+    """It brought all there are: another one does not exist."""
+    absent: set[str] = field(default_factory=set)
+    """These were asked for one by one, and do not exist."""
+    failures: dict[str, tuple[int, errors.FelderaError]] = field(default_factory=dict)
+    """These could not be read, though others could: how many times in a row, and why."""
+
+    def is_absent(self, name: str) -> bool:
+        """Whether a pipeline that was not brought is known not to exist."""
+        return self.whole or name in self.absent
+
+    def find_problem(self, name: str) -> Problem | None:
+        """Why a pipeline is not known as it is now."""
+        times, error = self.failures.get(name, (0, None))
+        if error is None or times < FAILURES_TO_REPORT:
+            return None
+        return Problem(reason=error.reason, message=f"this pipeline cannot be read, though others can: {error}")
+
+
 class Feed:
     """What is known of the pipelines behind one connection."""
 
@@ -68,7 +92,7 @@ class Feed:
         self._measure = measure
         self._views: dict[str, PipelineView] = {}
         self._names_by_id: dict[str, str] = {}
-        self._complete = False
+        self._gaps = Gaps()
         self._failures = 0
         self._programs = Programs()
         self._retry_after = 0.0
@@ -84,16 +108,17 @@ class Feed:
         deployment = (view.id, view.deployment_id or "") if view else ("", "")
         return Observation(
             view=view,
-            absent=view is None and self._complete,
+            absent=view is None and self._gaps.is_absent(name),
             program=self._programs.known.get(deployment),
             program_problem=self._programs.find_problem(deployment),
-            problem=self.problem,
+            problem=self.problem or self._gaps.find_problem(name),
         )
 
     def update(self, name: str, view: PipelineView | None) -> None:
         """Take in a fresh single read; None means that the pipeline does not exist."""
         if view is None:
             self._views.pop(name, None)
+            self._gaps.absent.add(name)
         else:
             self._views[name] = view
 
@@ -155,52 +180,71 @@ class Feed:
     async def _ask(self, client: FelderaClient) -> None:
         try:
             listing = await client.list_pipelines()
-            if not listing.unchanged or not self._complete:
-                self._take(dict(listing.views), skipped=listing.skipped)
         except (errors.Ambiguous, errors.BadAnswer) as error:
-            if error.status is None or not 500 <= error.status < 502:
+            # One row that cannot be read spoils the whole list, Feldera's 500 as well as JSON that is cut.
+            if error.status not in (500, 501) and not isinstance(error, errors.Unreadable):
                 raise
-            await self._poll_one_by_one(client)
+            found = await self._read_singly(client, list(self._names()))
+            failures = [answer for answer in found.values() if isinstance(answer, errors.FelderaError)]
+            failures = [answer for answer in failures if not isinstance(answer, errors.NotFound)]
+            if len(failures) == len(found):
+                raise failures[0] if failures else error from None
+            self._take(self._views, found)
+            return
+        if not listing.skipped:
+            if not listing.unchanged or not self._gaps.whole:
+                self._take(listing.views, {}, whole=True)
+            return
+        # A row that could not be read says nothing: its pipeline is neither gone nor as it was.
+        missing = [name for name in self._names() if name not in listing.views]
+        found = await self._read_singly(client, missing)
+        before = {name: self._views[name] for name in missing if name in self._views}
+        self._take({**before, **listing.views}, found)
 
-    async def _poll_one_by_one(self, client: FelderaClient) -> None:
-        """The list fails as a whole when Feldera cannot read one of its rows; the others can still be read."""
+    async def _read_singly(
+        self, client: FelderaClient, names: list[str]
+    ) -> dict[str, PipelineView | errors.FelderaError]:
         limit = asyncio.Semaphore(SINGLE_READS_AT_ONCE)
-        views = dict(self._views)
 
-        async def read(name: str) -> errors.FelderaError | None:
+        async def read(name: str) -> PipelineView | errors.FelderaError:
             async with limit:
                 try:
-                    views[name] = await client.get_pipeline(name)
-                except errors.NotFound:
-                    views.pop(name, None)
+                    return await client.get_pipeline(name)
                 except errors.FelderaError as error:
                     return error
-                return None
 
+        return dict(zip(names, await asyncio.gather(*map(read, names)), strict=True))
+
+    def _take(
+        self,
+        views: Mapping[str, PipelineView],
+        found: Mapping[str, PipelineView | errors.FelderaError],
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Take in the rows of a list, and what single reads found in place of some of them."""
         names = list(self._names())
-        failures = [error for error in await asyncio.gather(*map(read, names)) if error is not None]
-        if failures and len(failures) == len(names):
-            raise failures[0]
-        if names:
-            self._take(views, skipped=len(failures))
-
-    def _take(self, views: dict[str, PipelineView], *, skipped: int) -> None:
-        before, names = self._views, list(self._names())
-        if skipped:
-            # A row that could not be read says nothing: its pipeline is not gone.
-            views = {**{name: before[name] for name in names if name in before}, **views}
-        was_complete, self._complete = self._complete, not skipped
-        self._views = views
+        before = {name: self._say(name) for name in names}
+        failures = self._gaps.failures
+        self._views, self._gaps = dict(views), Gaps(whole=whole)
+        for name, answer in found.items():
+            if isinstance(answer, PipelineView):
+                self._views[name] = answer
+            elif isinstance(answer, errors.NotFound):
+                self._views.pop(name, None)
+                self._gaps.absent.add(name)
+            else:
+                self._gaps.failures[name] = (failures.get(name, (0, answer))[0] + 1, answer)
         self._names_by_id = {view.id: name for name, view in self._views.items()}
         # Unavailable hides a request for a moment, and its program is needed again afterwards: so a program
         # is kept as long as its deployment, not as long as its request.
         deployed = {(view.id, view.deployment_id or "") for view in self._views.values()}
         self._programs.keep(deployed)
-        self._changed(
-            name
-            for name in names
-            if self._views.get(name) != before.get(name) or (not was_complete and name not in self._views)
-        )
+        self._changed(name for name in names if before[name] != self._say(name))
+
+    def _say(self, name: str) -> tuple[PipelineView | None, bool, Problem | None]:
+        view = self._views.get(name)
+        return view, view is None and self._gaps.is_absent(name), self._gaps.find_problem(name)
 
     def _fail(self, error: errors.FelderaError) -> None:
         self._failures += 1
