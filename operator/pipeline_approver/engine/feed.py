@@ -185,10 +185,8 @@ class Feed:
             if error.status not in (500, 501) and not isinstance(error, errors.Unreadable):
                 raise
             found = await self._read_singly(client, list(self._names()))
-            failures = [answer for answer in found.values() if isinstance(answer, errors.FelderaError)]
-            failures = [answer for answer in failures if not isinstance(answer, errors.NotFound)]
-            if len(failures) == len(found):
-                raise failures[0] if failures else error from None
+            if not any(isinstance(answer, PipelineView | errors.NotFound) for answer in found.values()):
+                raise
             self._take(self._views, found)
             return
         if not listing.skipped:

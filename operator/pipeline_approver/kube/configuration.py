@@ -1,5 +1,6 @@
 """Where the Kubernetes API is and how to log in: the cluster around the process, else the kubeconfig."""
 
+import re
 from typing import Any
 
 import yaml
@@ -17,7 +18,8 @@ async def load_configuration(configuration: Any) -> None:
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration, persist_config=False)
+            loader = await config.load_kube_config(client_configuration=configuration, persist_config=False)
+            _check_plugin(loader, configuration)
     except (
         config.ConfigException,
         yaml.YAMLError,
@@ -39,12 +41,22 @@ async def load_configuration(configuration: Any) -> None:
         configuration.api_key["BearerToken"] = token.strip()
 
 
+def _check_plugin(loader: Any, configuration: Any) -> None:
+    """The library only logs what goes wrong with a plugin, and goes on without credentials."""
+    user = getattr(loader, "_user", None)
+    if user and "exec" in user and not (configuration.api_key.get("BearerToken") or configuration.cert_file):
+        raise errors.KubeError(
+            "the plugin that the kubeconfig names for logging in gave no credentials; its error is above, and running"
+            " it by hand may tell more"
+        )
+
+
 def _explain(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"it is no YAML: line {error.problem_mark.line + 1}"
     if isinstance(error, config.ConfigException):
         # The library shows whole entries, with the tokens in them.
-        return clip(str(error).partition("{")[0], REASON_LENGTH)
+        return clip(re.split(r"[{\[]", str(error))[0], REASON_LENGTH)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"it is malformed: {type(error).__name__}"
