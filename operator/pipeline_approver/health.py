@@ -4,7 +4,7 @@ No answer asks Feldera or the API server: no restart of the operator heals their
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ class HealthServer:
         *,
         find_illness: Callable[[], str],
         find_reason_to_wait: Callable[[], str],
-        render_metrics: Callable[[str], tuple[bytes, str]],
+        render_metrics: Callable[[str], Awaitable[tuple[bytes, str]]],
     ) -> None:
         """Two functions answer with what is wrong, or nothing; the third gets the Accept header."""
         self._port = port
@@ -68,7 +68,7 @@ class HealthServer:
         return _report(self._find_reason_to_wait(), well="ready", status=503)
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
-        body, content_type = self._render_metrics(request.headers.get("Accept", ""))
+        body, content_type = await self._render_metrics(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

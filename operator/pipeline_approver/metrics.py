@@ -4,6 +4,7 @@ A leaf: it is told what happened through small methods, counts as it is told, an
 Every label is bounded by the configuration: namespaces and connections leave with the last Pipeline that has them.
 """
 
+import asyncio
 import collections
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ POLL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ENDS = ("Bootstrapped", "Stopped", "Failed", "Superseded")
 """The notes that tell of the outcome of a decision."""
 
+Labels = tuple[str, ...]
+"""The values of a series' labels."""
+
 # The moment at which a counter was made is of no use to anybody here, and a second series for each.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -56,6 +60,36 @@ class Sending:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is looked up at a scrape: how things stand at that moment."""
+
+    pending: Mapping[Labels, float]
+    oldest_seconds: float
+    stuck: int
+    leads: bool
+    poll_ages: Mapping[Labels, float]
+
+
+class _AtScrape(Collector):
+    """Shows the facts that were looked up last."""
+
+    facts: _Facts | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        facts = self.facts
+        if facts is None:
+            return
+        yield _build_gauge("pending", "Requests that wait for a decision.", facts.pending, "namespace", "risk")
+        text = "How long the oldest request has waited; 0 when none waits."
+        yield _build_gauge("oldest_pending_seconds", text, {(): facts.oldest_seconds})
+        text = "Recorded decisions without a known outcome for longer than usual."
+        yield _build_gauge("stuck_intents", text, {(): facts.stuck})
+        yield _build_gauge("leader", "Whether this replica acts.", {(): facts.leads})
+        text = "Since Feldera last answered a poll."
+        yield _build_gauge("poll_age_seconds", text, facts.poll_ages, "connection")
+
+
 class Metrics:
     """The metrics of one operator, in a registry of its own."""
 
@@ -74,7 +108,11 @@ class Metrics:
         self._pending: collections.Counter[tuple[str, str]] = collections.Counter()
         self._waiting: dict[str, Waiting] = {}
         self._sending: dict[str, Sending] = {}
+        self._leads: Callable[[], bool] = lambda: True
+        self._poll_ages: Callable[[], Mapping[str, float]] = dict
         self._registry = registry = CollectorRegistry()
+        self._at_scrape = _AtScrape()
+        registry.register(self._at_scrape)
         prometheus_client.ProcessCollector(registry=registry)
 
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
@@ -110,12 +148,14 @@ class Metrics:
 
     def expose(self, *, leads: Callable[[], bool], poll_ages: Callable[[], Mapping[str, float]]) -> None:
         """Have what changes by itself looked up at each scrape."""
-        self._registry.register(_AtScrape(lambda: self._look(leads(), poll_ages())))
+        self._leads, self._poll_ages = leads, poll_ages
 
-    def render(self, accept: str) -> tuple[bytes, str]:
+    async def render(self, accept: str) -> tuple[bytes, str]:
         """The text of a scrape and its content type, by the Accept header."""
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        # Looking is quick, and sees one moment; writing a few thousand series is not, and holds nobody up elsewhere.
+        self._at_scrape.facts = self._look()
+        return await asyncio.to_thread(encode, self._registry), content_type
 
     def track(self, before: Resource | None, after: Resource | None) -> None:
         """A Pipeline was seen as `after`, and is not `before` any more; None where there is none."""
@@ -193,38 +233,17 @@ class Metrics:
         if request is not None:
             self._waited.observe(max(0.0, (decision.at - request.since).total_seconds()))
 
-    def _look(self, leads: bool, poll_ages: Mapping[str, float]) -> Iterator[Metric]:
-        def gauge(name: str, text: str, value: float) -> Metric:
-            return GaugeMetricFamily(PREFIX + name, text, value=value)
-
-        pending = GaugeMetricFamily(
-            PREFIX + "pending", "Requests that wait for a decision.", labels=("namespace", "risk")
+    def _look(self) -> _Facts:
+        now, late = self._now().timestamp(), self._clock() - self._stuck_after
+        return _Facts(
+            pending={
+                (namespace, risk): self._pending[namespace, risk] for namespace in self._pipelines for risk in RISKS
+            },
+            oldest_seconds=max(0.0, now - min((waiting.since for waiting in self._waiting.values()), default=now)),
+            stuck=sum(sending.since <= late for sending in self._sending.values()),
+            leads=self._leads(),
+            poll_ages={(connection,): age for connection, age in self._poll_ages().items()},
         )
-        for namespace in self._pipelines:
-            for risk in RISKS:
-                pending.add_metric((namespace, risk), self._pending[namespace, risk])
-        yield pending
-        oldest = min((waiting.since for waiting in self._waiting.values()), default=None)
-        age = 0.0 if oldest is None else max(0.0, self._now().timestamp() - oldest)
-        yield gauge("oldest_pending_seconds", "How long the oldest request has waited; 0 when none waits.", age)
-        late = self._clock() - self._stuck_after
-        stuck = sum(sending.since <= late for sending in self._sending.values())
-        yield gauge("stuck_intents", "Recorded decisions without a known outcome for longer than usual.", stuck)
-        yield gauge("leader", "Whether this replica acts.", leads)
-        ages = GaugeMetricFamily(
-            PREFIX + "poll_age_seconds", "Since Feldera last answered a poll.", labels=("connection",)
-        )
-        for connection, seconds in poll_ages.items():
-            ages.add_metric((connection,), seconds)
-        yield ages
-
-
-class _AtScrape(Collector):
-    def __init__(self, look: Callable[[], Iterable[Metric]]) -> None:
-        self._look = look
-
-    def collect(self) -> Iterable[Metric]:
-        return self._look()
 
 
 def _find_waiting(status: Status) -> Request | None:
@@ -237,6 +256,13 @@ def _find_waiting(status: Status) -> Request | None:
         and decision.outcome in IN_FLIGHT
     )
     return None if answered else request
+
+
+def _build_gauge(name: str, text: str, values: Mapping[Labels, float], *labels: str) -> Metric:
+    gauge = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+    for key, value in values.items():
+        gauge.add_metric(key, value)
+    return gauge
 
 
 def _bound_risk(word: str) -> str:

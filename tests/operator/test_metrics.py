@@ -195,8 +195,8 @@ async def test_ten_thousand_pipelines_have_as_many_series_as_ten() -> None:
     for told, count in ((few, 10), (many, 10_000)):
         for number in range(count):
             told.see(f"p{number}", namespace=f"n{number % 5}", request=REQUEST)
-    assert len(many.scrape().samples) == len(few.scrape().samples)
-    assert sum(many.scrape().series("pending").values()) == 10_000
+    assert len((await many.scrape()).samples) == len((await few.scrape()).samples)
+    assert sum((await many.scrape()).series("pending").values()) == 10_000
 
 
 REQUEST = {
@@ -243,53 +243,53 @@ class Told:
     def pass_by(self, seconds: float) -> None:
         self.now += datetime.timedelta(seconds=seconds)
 
-    def scrape(self) -> Scrape:
-        return Scrape(self.metrics.render("")[0].decode())
+    async def scrape(self) -> Scrape:
+        return Scrape((await self.metrics.render(""))[0].decode())
 
 
 async def test_the_oldest_request_grows_old_without_anybody_writing_it_down() -> None:
     told = Told()
-    assert told.scrape()("oldest_pending_seconds") == 0
+    assert (await told.scrape())("oldest_pending_seconds") == 0
     told.see("young", request={**REQUEST, "since": "2026-11-23T12:59:00Z"})
     told.see("old", request=REQUEST)
     told.pass_by(3600)
-    assert told.scrape()("oldest_pending_seconds") == 3600
+    assert (await told.scrape())("oldest_pending_seconds") == 3600
     told.pass_by(60)
-    assert told.scrape()("oldest_pending_seconds") == 3660
+    assert (await told.scrape())("oldest_pending_seconds") == 3660
     told.see("old", request=REQUEST, decision=DECISION)
-    assert told.scrape()("oldest_pending_seconds") == 120
+    assert (await told.scrape())("oldest_pending_seconds") == 120
     told.lose("young")
-    assert told.scrape()("oldest_pending_seconds") == 0
+    assert (await told.scrape())("oldest_pending_seconds") == 0
     # A clock that lags behind the one that wrote the status gives no negative age.
     told.see("ahead", request={**REQUEST, "since": "2026-11-24T12:00:00Z"})
-    assert told.scrape()("oldest_pending_seconds") == 0
+    assert (await told.scrape())("oldest_pending_seconds") == 0
 
 
 async def test_an_intent_is_stuck_when_nothing_comes_of_it_and_not_before() -> None:
     told = Told()
     told.see("orders", decision=DECISION)
     told.pass_by(39)
-    assert told.scrape()("stuck_intents") == 0
+    assert (await told.scrape())("stuck_intents") == 0
     # Trying again is no outcome.
     told.see("orders", decision={**DECISION, "attempts": 2, "message": "no answer in time"})
     told.pass_by(1)
-    assert told.scrape()("stuck_intents") == 1
+    assert (await told.scrape())("stuck_intents") == 1
     told.see("orders", decision={**DECISION, "outcome": "Sent"})
-    assert told.scrape()("stuck_intents") == 0
+    assert (await told.scrape())("stuck_intents") == 0
     # The recorded decision is sent again: its time begins anew.
     told.see("orders", decision=DECISION)
-    assert told.scrape()("stuck_intents") == 0
+    assert (await told.scrape())("stuck_intents") == 0
     told.pass_by(40)
-    assert told.scrape()("stuck_intents") == 1
+    assert (await told.scrape())("stuck_intents") == 1
     told.lose("orders")
-    assert told.scrape()("stuck_intents") == 0
+    assert (await told.scrape())("stuck_intents") == 0
 
 
 async def test_a_risk_that_nobody_knows_becomes_no_label() -> None:
     told = Told()
     told.see("orders", request={**REQUEST, "risk": "Whatever"})
-    assert {risk for _, risk in told.scrape().series("pending")} == RISKS
-    assert told.scrape()("pending", namespace="default", risk="Unknown") == 1
+    assert {risk for _, risk in (await told.scrape()).series("pending")} == RISKS
+    assert (await told.scrape())("pending", namespace="default", risk="Unknown") == 1
 
 
 async def test_both_formats_are_served(stage: Stage) -> None:
