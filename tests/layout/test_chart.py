@@ -85,6 +85,8 @@ def test_several_namespaces_get_roles_and_nothing_reaches_beyond_them(helm: Helm
     names = ("pipeline-approver-operator", "pipeline-viewer", "pipeline-editor", "pipeline-approver")
     wanted = {(name, namespace) for name in names for namespace in ("orders", "payments")}
     assert roles == wanted | {("pipeline-approver-leader", "feldera")}
+    leader = named(manifests, "Role", "pipeline-approver-leader")
+    assert {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "get", "patch"]} in leader["rules"]
     for binding in pick(manifests, "RoleBinding"):
         (subject,) = binding["subjects"]
         assert subject == {"kind": "ServiceAccount", "name": "pipeline-approver", "namespace": "feldera"}
@@ -131,6 +133,13 @@ def settings_parser() -> Any:
     parser = argparse.ArgumentParser()
     settings.add_arguments(parser)
     return parser
+
+
+def test_without_election_there_is_no_lease_and_the_operator_knows(helm: Helm) -> None:
+    manifests = helm.render(CHART, {"leaderElection": False, "replicas": 1})
+    assert environment(manifests)["PIPELINE_APPROVER_LEADER_ELECT"] == "false"
+    assert "leases" not in str(pick(manifests, "Role", "ClusterRole"))
+    assert not pick(manifests, "RoleBinding")
 
 
 def test_defaults_of_the_chart_are_defaults_of_the_operator(helm: Helm) -> None:
@@ -317,4 +326,4 @@ def test_every_rule_of_a_role_has_its_reason_in_a_comment() -> None:
             if re.match(r" *- apiGroups:", line):
                 assert re.match(r" *# ", lines[number - 1]), f"{file.name}:{number + 1}"
                 found += 1
-    assert found == 9
+    assert found == 10
