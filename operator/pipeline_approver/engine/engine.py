@@ -106,7 +106,7 @@ class Engine:
                 await asyncio.sleep(SYNC_CHECK_SECONDS)
                 waited += SYNC_CHECK_SECONDS
         self.synced = True
-        log.info("watching %d Pipelines", len(self._parts.cache))
+        log.info("all Pipelines are known: %d", len(self._parts.cache))
         self._on_synced()
         spawn = self._parts.supervisor.spawn
         for lane, count in WORKERS.items():
