@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from kubernetes.aio import client
 
 from pipeline_approver.kube.api import KubeApi
 from pipeline_approver.kube.lease import Lease, Timing
@@ -57,7 +58,10 @@ def clock() -> Clock:
 async def join(stage: Stage, clock: Clock) -> AsyncIterator[Callable[..., Replica]]:
     """A function that makes a replica."""
     stage.kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    kube = await KubeApi.from_kubeconfig(stage.kube.kubeconfig())
+    configuration = client.Configuration()
+    configuration.host = stage.kube.url
+    configuration.api_key["BearerToken"] = "Bearer user:operator"
+    kube = KubeApi(configuration)
     yield lambda name, **options: Replica(kube, clock, name, **options)
     await kube.aclose()
 

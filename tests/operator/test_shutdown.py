@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from kubernetes.aio import client
 from kubernetes.config import kube_config
 
 from pipeline_approver.app import run_operator
@@ -196,7 +197,9 @@ async def test_a_task_that_dies_ends_the_operator_and_is_named(stage: Stage) -> 
         async def create_event(self, *_: Any) -> dict[str, Any]:
             raise RuntimeError("a defect")
 
-    kube = await Broken.from_kubeconfig(stage.kube.kubeconfig())
+    configuration = client.Configuration()
+    configuration.host = stage.kube.url
+    kube = Broken(configuration)
     stage.feldera.add("orders", state="AwaitingApproval", diff=DIFF)
     stage.create("orders")
     kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(stage.kubeconfig)
