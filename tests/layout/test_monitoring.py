@@ -17,22 +17,12 @@ RULES: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus-rule.yaml").rea
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
 
+# What the page says is compared with what an operator serves in tests/operator/test_metrics.py.
 LABELS = {
-    "pending": {"namespace", "risk"},
-    "oldest_pending_seconds": set(),
-    "decisions_total": {"verdict", "source", "risk"},
-    "waiting_seconds": set(),
-    "execution_seconds": set(),
-    "approve_calls_total": {"outcome"},
-    "superseded_total": set(),
-    "replays_total": set(),
-    "poll_seconds": {"connection"},
-    "poll_age_seconds": {"connection"},
-    "request_errors_total": {"code"},
-    "watch_restarts_total": set(),
-    "leader": set(),
-    "build_info": {"version"},
-    "stuck_intents": set(),
+    name: set(re.findall(r"`(\w+)`", labels))
+    for name, labels in re.findall(
+        r"^\| `(\w+)` \| ([^|]*)\|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE
+    )
 }
 TARGET_LABELS = {"namespace", "instance", "le"}
 

@@ -336,3 +336,12 @@ async def test_every_series_that_alerts_and_dashboard_ask_for_is_there(stage: St
         known = {dict(pairs)[label] for _, pairs in seen.samples if label in dict(pairs)}
         assert set(value.split("|")) <= known
     assert seen("build_info", version=__version__) == 1
+    # The page for people names the same series with the same labels.
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    told = {name: set(re.findall(r"`(\w+)`", text)) for name, text in re.findall(r"(?m)^\| `(\w+)` \| ([^|]*)\|", page)}
+    served = {
+        re.sub("_bucket$", "", name.removeprefix(PREFIX)): found - {"le"}
+        for name, found in labels.items()
+        if name.startswith(PREFIX) and not name.endswith(("_sum", "_count"))
+    }
+    assert told == served
