@@ -48,8 +48,26 @@ async def test_metadata_is_checked(api: RawKube, metadata: dict[str, object], fi
     assert sorted(set(answer.causes)) == fields
 
 
-async def test_an_annotation_is_a_string(api: RawKube) -> None:
-    assert (await api.try_create("a", metadata={"annotations": {"n": 1}})).status == 400
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"annotations": {"n": 1}},
+        {"annotations": "n"},
+        {"labels": ["a"]},
+        {"finalizers": "example.com/keep"},
+        {"ownerReferences": [7]},
+        {"name": 7},
+        {"creationTimestamp": "yesterday"},
+    ],
+    ids=str,
+)
+async def test_metadata_of_another_type_is_refused(api: RawKube, metadata: dict[str, object]) -> None:
+    assert (await api.try_create("a", metadata=metadata)).refusal == (400, "BadRequest")
+    await api.create("b")
+    patched = await api.merge("b", {"metadata": {**metadata, "name": "b"}})
+    assert patched.status in (200, 400, 422)
+    kept = (await api.get("b")).object["metadata"]
+    assert not {"annotations", "labels", "finalizers", "ownerReferences"} & set(kept)
 
 
 async def test_an_annotation_may_hold_any_text(api: RawKube) -> None:

@@ -139,6 +139,8 @@ async def test_apply_needs_a_manager_and_checks_what_is_applied(api: RawKube) ->
     assert (await api.call("PATCH", path, body, kind=kind)).status in (400, 422)
     assert (await api.apply("a", manager="git", size=101)).causes == ["spec.size"]
     assert (await api.apply("a", manager="git")).causes == ["spec.size"]
+    bare = {"metadata": {"name": "a"}, "spec": {"size": 1}}
+    assert (await api.call("PATCH", path, bare, kind=kind, fieldManager="git")).status == 400
     bad = {**body, "metadata": {"name": "a", "managedFields": [{"manager": "x"}]}}
     assert (await api.call("PATCH", path, bad, kind=kind, fieldManager="git")).status == 400
 

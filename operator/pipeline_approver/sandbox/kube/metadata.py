@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from pipeline_approver.sandbox.kube import validation
 from pipeline_approver.sandbox.kube.errors import ApiError, Cause, forbidden_value, invalid_value, required
 from pipeline_approver.sandbox.kube.kinds import Object
 
@@ -17,6 +18,18 @@ SERVER_OWNED = (
     "selfLink",
 )
 
+_STRING = {"type": "string", "nullable": True}
+_STRINGS = {"type": "object", "nullable": True, "additionalProperties": {"type": "string"}}
+_OBJECTS = {"type": "array", "nullable": True, "items": {"type": "object"}}
+_PROPERTIES: dict[str, Any] = {
+    **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), _STRING),
+    **{key: {**_STRING, "format": "date-time"} for key in ("creationTimestamp", "deletionTimestamp")},
+    **{key: {"type": "integer", "nullable": True} for key in ("generation", "deletionGracePeriodSeconds")},
+    **dict.fromkeys(("labels", "annotations"), _STRINGS),
+    **dict.fromkeys(("ownerReferences", "managedFields"), _OBJECTS),
+    "finalizers": {"type": "array", "nullable": True, "items": {"type": "string"}},
+}
+_CHECK = validation.compile_check({"type": "object", "properties": _PROPERTIES})
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _QUALIFIED_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -24,32 +37,18 @@ _MOST_NAME_LENGTH = 253
 
 
 def read_metadata(manifest: Object) -> dict[str, Any]:
-    """A copy of the metadata of what somebody sent; raises 400 when it is none."""
-    metadata = manifest.get("metadata")
-    if metadata is None:
-        return {}
-    if not isinstance(metadata, dict):
-        raise ApiError(400, f"metadata is not an object but {type(metadata).__name__}")
-    copied = {key: value for key, value in metadata.items() if value is not None}
-    for key in ("labels", "annotations"):
-        values = copied.get(key)
-        if values is None:
-            continue
-        if not isinstance(values, dict):
-            raise ApiError(400, f"cannot unmarshal into Go struct field ObjectMeta.metadata.{key} of type map")
-        for name, value in values.items():
-            if not isinstance(value, str):
-                raise ApiError(
-                    400,
-                    f"cannot unmarshal {type(value).__name__} into Go struct field ObjectMeta.metadata.{key}"
-                    f" of type string ({name})",
-                )
-        if not values:
-            del copied[key]
-    for key in ("finalizers", "ownerReferences"):
-        if copied.get(key) == []:
-            del copied[key]
-    return copied
+    """A copy of the metadata of what somebody sent, without unknown fields; raises 400 when it is none."""
+    sent = manifest.get("metadata")
+    causes: list[Cause] = []
+    if sent is not None:
+        _CHECK(sent, "metadata", causes)
+    if causes:
+        raise ApiError(400, f"the metadata cannot be read: {causes[0]}")
+    metadata = {key: value for key, value in (sent or {}).items() if value is not None and key in _PROPERTIES}
+    for key in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if not metadata.get(key, True):
+            del metadata[key]
+    return metadata
 
 
 def check_metadata(metadata: dict[str, Any]) -> list[Cause]:

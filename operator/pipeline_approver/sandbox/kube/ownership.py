@@ -182,7 +182,7 @@ def _conflict(conflicts: list[tuple[Entry, tuple[str, ...]]]) -> ApiError:
     by_owner: dict[str, list[str]] = {}
     for entry, path in conflicts:
         through = f' with subresource "{entry["subresource"]}"' if entry.get("subresource") else ""
-        owner = f'"{entry["manager"]}"{through} using {entry["apiVersion"]}'
+        owner = f'"{entry.get("manager", "")}"{through} using {entry.get("apiVersion", "")}'
         by_owner.setdefault(owner, []).append(fields.show(path))
     texts = []
     for owner, paths in by_owner.items():

@@ -24,8 +24,6 @@ def render_list(store: Store, collection: Collection, call: Call, request: web.R
     limit = _number(request, "limit")
     token = request.query.get("continue", "")
     revision, start = _read_token(token) if token else (store.revision, None)
-    if token and not limit and "limit" not in request.query:
-        limit = 0
     snapshot = _state(store, collection, revision)
     at = bisect.bisect_right(snapshot, start, key=lambda item: item[0]) if start else 0
     predicate = selectors.parse(

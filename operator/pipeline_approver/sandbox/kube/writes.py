@@ -105,6 +105,8 @@ class Writer:
         given = check_address(kind, key, config)
         if given.get("managedFields"):
             raise ApiError(400, "metadata.managedFields must be nil")
+        if not config.get("apiVersion") or not config.get("kind"):
+            raise ApiError(400, "apiVersion and kind must be set in what is applied")
         config = {**config, "metadata": {**given, "name": key[1]}}
         author = _author(kind, options)
         options.is_apply = True
