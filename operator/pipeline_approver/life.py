@@ -119,6 +119,11 @@ class Life:
             )
             on_kopf()
             await kopf.run_tasks(tasks, ignored=_AllTasks())
+        except kopf.LoginError:
+            raise StartupFailed(
+                "the Kubernetes API does not accept the credentials of the kubeconfig or the service account (401),"
+                " and there are no newer ones; log in again"
+            ) from None
         except Exception as error:
             # kopf's own errors are private classes. It gives up after about a minute of refusals or server errors.
             raise StartupFailed(f"the Kubernetes API could not be watched: {error}") from None

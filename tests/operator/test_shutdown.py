@@ -5,12 +5,14 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.aio import client
-from kubernetes.config import kube_config
 
+from pipeline_approver import health, life
 from pipeline_approver.app import run_operator
 from pipeline_approver.kube.api import KubeApi
 from pipeline_approver.life import StartupFailed
@@ -19,6 +21,7 @@ from pipeline_approver.settings import Settings
 from support.scrape import free_port, get
 from support.stage import PATIENCE_SECONDS, SETTINGS, OperatorProcess, Stage, wait_until
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 DIFF = pipeline_diff(added_views=["daily"])
 HOME = {"POD_NAME": "a", "POD_NAMESPACE": "default"}
 PATIENT = ("--lease-duration", "3600", "--lease-renew-deadline", "1800")
@@ -132,6 +135,12 @@ async def test_a_call_that_is_not_answered_is_given_up_and_settled_by_the_next_o
     assert len(stage.feldera.approvals) == 1
 
 
+def test_a_stop_is_over_before_the_kubelet_loses_patience() -> None:
+    (deployment,) = yaml.safe_load_all((DEPLOY / "base" / "040-deployment.yaml").read_text())
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > life.FINISH_SECONDS + life.RELEASE_SECONDS + life.EVENTS_SECONDS + health.CLOSING_SECONDS
+
+
 async def test_a_second_signal_ends_at_once_and_loses_nothing(stage: Stage, started: Any) -> None:
     await decided(stage)
     hold = stage.feldera.hold(("POST", "approve"))
@@ -202,7 +211,7 @@ async def test_a_task_that_dies_ends_the_operator_and_is_named(stage: Stage) -> 
     kube = Broken(configuration)
     stage.feldera.add("orders", state="AwaitingApproval", diff=DIFF)
     stage.create("orders")
-    kube_config.KUBE_CONFIG_DEFAULT_LOCATION = str(stage.kubeconfig)
+    stage.select()
     with pytest.raises(StartupFailed, match="the task 'events' died"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await run_operator(Settings(**SETTINGS), stage.environ, kube=kube, stop_flag=asyncio.Event())

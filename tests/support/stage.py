@@ -64,6 +64,11 @@ class Stage:
         """What an operator on this stage needs in its environment."""
         return {"KUBECONFIG": str(self.kubeconfig), "FELDERA_URL": self.feldera.url}
 
+    def select(self) -> None:
+        """Have operators in this process use this stage's kubeconfig."""
+        # The official client reads the variable once, when it is imported.
+        sync_config.KUBE_CONFIG_DEFAULT_LOCATION = async_config.KUBE_CONFIG_DEFAULT_LOCATION = str(self.kubeconfig)
+
     @contextlib.asynccontextmanager
     async def operator(self, *, environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[None]:
         """The operator in this process, with kopf and all; it has seen all Pipelines.
@@ -71,8 +76,7 @@ class Stage:
         In a thread with a loop of its own: when kopf ends, it waits for whatever was started on its loop meanwhile,
         which would be the servers' connections, and then cancels it.
         """
-        # The official client reads the variable once, when it is imported.
-        sync_config.KUBE_CONFIG_DEFAULT_LOCATION = async_config.KUBE_CONFIG_DEFAULT_LOCATION = str(self.kubeconfig)
+        self.select()
         chosen = Settings(**{**SETTINGS, **settings})
         environ = self.environ if environ is None else environ
         started: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, asyncio.Event]] = []
