@@ -7,7 +7,6 @@ kinds here are not what anybody patches.
 from typing import Any
 
 import jsonpatch
-import jsonpointer
 
 from pipeline_approver.sandbox.kube.errors import ApiError
 from pipeline_approver.sandbox.kube.kinds import Object
@@ -38,7 +37,7 @@ def apply_json_patch(target: Object, operations: Any) -> Object:
         patched = jsonpatch.JsonPatch(operations).apply(target)
     except (jsonpatch.InvalidJsonPatch, TypeError) as error:
         raise ApiError(400, f"this is not a JSON patch: {error}") from None
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise _unfit(str(error)) from None
     if not isinstance(patched, dict):
         raise _unfit("the result is not an object")
