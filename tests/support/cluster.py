@@ -57,6 +57,7 @@ class Cluster:
         self.server = RealServer(folder, users={"alice": (), "bob": (), "carol": ()}, audit=True)
         self.skipped: set[str] = set()
         """Kinds in our manifests that this version does not have."""
+        self._starts: list[tuple[int, int]] = []
 
     def start(self) -> None:
         """Start it, and install what the cluster-wide overlay has."""
@@ -68,6 +69,16 @@ class Cluster:
 
     def stop(self) -> None:
         self.server.stop()
+
+    async def kill(self) -> None:
+        """Kill the API server."""
+        await asyncio.to_thread(self.server.kill_apiserver)
+
+    async def restart(self) -> None:
+        """Start it again. Before it is ready it refuses what it allows: it does not know the roles yet."""
+        begin = self.mark()
+        await asyncio.to_thread(self.server.start_apiserver)
+        self._starts.append((begin, self.mark()))
 
     @functools.cached_property
     def version(self) -> tuple[int, int]:
@@ -172,17 +183,19 @@ class Cluster:
         return self.server.audit_log.stat().st_size
 
     def requests(self, *, since: int = 0, user: str | None = None) -> Iterator[Request]:
-        """The answered requests, of one user or of all."""
+        """The answered requests, of one user or of all, but for those to a server that was not ready."""
         assert self.server.audit_log is not None
         with self.server.audit_log.open("rb") as log:
-            log.seek(since)
+            at = log.seek(since)
             for line in log:
                 if not line.endswith(b"\n"):
                     return
                 entry = json.loads(line)
                 name = entry["user"].get("username", "")
-                if entry["stage"] != "Panic" and user in (None, name):
+                is_early = any(begin <= at < end for begin, end in self._starts)
+                if entry["stage"] != "Panic" and user in (None, name) and not is_early:
                     yield _parse(entry, name)
+                at += len(line)
 
 
 def account_name(namespace: str, name: str = ACCOUNT) -> str:

@@ -68,7 +68,7 @@ class Gate:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         verb, resource, name = _describe(request)
         if verb == "watch":
-            return await self._forward(request)
+            return await self.faults.serve(request, (verb, resource), name, self._forward)
         # What has arrived is carried out, also when its client does not wait for the answer.
         task = asyncio.ensure_future(self.faults.serve(request, (verb, resource), name, self._forward))
         self._running.add(task)

@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from pipeline_approver.sandbox.faults import FaultPlan
-from support.cluster import ACCOUNT, SYSTEM, Cluster, Manifest
+from pipeline_approver.sandbox.real import make_kubeconfig
+from support import processes
+from support.cluster import ACCOUNT, SYSTEM, Cluster, Manifest, Request, account_name
 from support.gate import Gate
+from support.processes import Operator
 from support.stage import API, Stage, prefix
 
 PIPELINES = f"/apis/{API}"
@@ -128,26 +133,81 @@ class RealKube:
 class RealStage(Stage):
     """Feldera simulated, Kubernetes real. The operator has the rights of its ServiceAccount and no other."""
 
-    kube: RealKube
+    kube: RealKube  # type: ignore[assignment]
 
     def __init__(
         self, folder: Path, cluster: Cluster, *, account: str = SYSTEM, namespace: str = "", **feldera: Any
     ) -> None:
+        """`account` is the namespace of the operator's ServiceAccount."""
         super().__init__(folder, **feldera)
         self.cluster = cluster
         self.kube = RealKube(cluster, namespace or f"stage-{next(_numbers)}")
-        self._account = account
+        self.account = account
+        self._since = 0
 
     async def __aenter__(self) -> "RealStage":
+        self._since = self.cluster.mark()
         await self.kube.start()
         await self.feldera.start()
         self.use(self.kube.url)
         return self
 
+    async def __aexit__(self, *failure: object) -> None:
+        await self.feldera.stop()
+        await self.kube.stop()
+        if failure == (None, None, None):
+            assert self.refused() == [], "the operator lacks a right"
+
+    @property
+    def namespace(self) -> str:
+        """The real name of what the stage calls `default`."""
+        return self.kube.namespace
+
     def use(self, url: str) -> None:
         """Have operators that start from now on find the API there."""
-        token = self.cluster.account_token(self._account, ACCOUNT)
-        self.kubeconfig.write_text(self.cluster.kubeconfig(token=token, url=url).read_text())
+        token = self.cluster.account_token(self.account, ACCOUNT)
+        self.kubeconfig.write_text(json.dumps(make_kubeconfig(url, token)))
+
+    def operated(self) -> list[Request]:
+        """What the operator asked of the API server since the stage was opened."""
+        return list(self.cluster.requests(since=self._since, user=account_name(self.account)))
+
+    def refused(self) -> list[str]:
+        """What it was refused for want of a right; this includes other stages of the same account."""
+        return [f"{request.verb} {request.uri}" for request in self.operated() if request.code == 403]
+
+    @contextlib.asynccontextmanager
+    async def operated_by(self, *arguments: str, environ: dict[str, str] | None = None) -> AsyncIterator[Operator]:
+        """An operator in a process of its own, for the namespace of the stage; in the end it stops in peace."""
+        log = self.kubeconfig.parent / f"operator-{next(_numbers)}.log"
+        everything = {**os.environ, **self.environ, **processes.ENVIRON, **(environ or {})}
+        flags = ("--poll-interval", "0.1", "--health-port", "0", "--namespace", self.namespace, *arguments)
+        async with processes.running(flags, everything, log) as operator:
+            try:
+                yield operator
+                if operator.process.exitcode is None:
+                    operator.terminate()
+                    assert await operator.ended() == 0
+                assert operator.complaints() == []
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{operator.output}") from None
+
+    async def kubectl(self, *arguments: str, stdin: Any = None, user: str | None = None) -> str:
+        """kubectl in the namespace of the stage; raises CommandFailed."""
+        text = None if stdin is None else json.dumps(stdin)
+        return await self.cluster.kubectl("-n", self.namespace, *arguments, stdin=text, user=user)
+
+    def grant(self, user: str, role: str) -> None:
+        """Bind a user to a ClusterRole in the namespace of the stage."""
+        name = f"{user}-{role}"
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.namespace}/rolebindings"
+        body = {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        }
+        status, answer = self.cluster.server.request("POST", path, body)
+        assert status in (201, 409), answer
 
     def annotate(self, name: str, namespace: str = "default", **values: str | None) -> None:
         assert namespace == "default"
