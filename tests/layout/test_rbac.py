@@ -40,7 +40,7 @@ def of_pipelines(verbs: str, resource: str = "pipelines") -> set[Right]:
 
 OPERATOR = (
     of_pipelines("get list watch")
-    | of_pipelines("get patch", "pipelines/status")
+    | of_pipelines("patch", "pipelines/status")
     | {("", "events", "create"), ("", "events", "get"), ("", "events", "patch"), ("", "secrets", "get")}
 )
 PEOPLE = {

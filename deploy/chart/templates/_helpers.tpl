@@ -29,7 +29,7 @@ app.kubernetes.io/component: operator
 # To write the status, the only thing that the operator writes on a Pipeline.
 - apiGroups: [pipeline-approver.io]
   resources: [pipelines/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # To tell, next to the Pipeline, what happened. A repeated event is read and counted up instead of added again.
 - apiGroups: [""]
   resources: [events]
