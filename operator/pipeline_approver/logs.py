@@ -46,10 +46,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+def soften_retries(record: logging.LogRecord) -> bool:
+    """kopf calls an attempt that it is going to repeat an error; only the last one of a row is."""
+    if record.name.startswith("kopf") and record.levelno == logging.ERROR and "will retry" in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return True
+
+
 def configure_logging(*, level: str, form: str) -> None:
     """Send everything to standard error in one form; libraries only from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    handler.addFilter(soften_retries)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
