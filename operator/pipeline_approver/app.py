@@ -201,7 +201,6 @@ def build_lease(
         return None
 
     def tell(holds: bool, message: str) -> None:
-        log.log(logging.INFO if holds else logging.WARNING, "%s", message)
         recorder.record(
             lease.refer(), type="Normal", reason="LeaderElection", message=message, action="Lead" if holds else "Follow"
         )

@@ -1,5 +1,6 @@
 """Several replicas: one acts, all know everything, and whatever happens to them a decision is carried out once."""
 
+import argparse
 import asyncio
 import collections
 import contextlib
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline_approver.settings import Settings, SettingsInvalid, add_arguments, read_settings
 from support.scrape import Scrape, free_port, get, scrape, scrape_until
 from support.stage import OperatorProcess, Stage, wait_until
 
@@ -103,6 +105,56 @@ async def replicas(stage: Stage, tmp_path: Path) -> AsyncIterator[Replicas]:
         if process.process.returncode is None:
             process.process.send_signal(signal.SIGCONT)
         await process.end(signal.SIGKILL)
+
+
+def read(*arguments: str, **environ: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return read_settings(parser.parse_args(arguments), environ)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "elects", "namespace"),
+    [
+        # From a laptop: nobody has to have permissions for a Lease there.
+        ((), {}, False, ""),
+        # In the pod of the shipped Deployment.
+        ((), {"POD_NAMESPACE": "ops"}, True, "ops"),
+        (("--leader-elect=false",), {"POD_NAMESPACE": "ops"}, False, "ops"),
+        ((), {"POD_NAMESPACE": "ops", "PIPELINE_APPROVER_LEADER_ELECT": "false"}, False, "ops"),
+        (("--leader-elect", "--lease-namespace", "team"), {}, True, "team"),
+        (("--leader-elect", "true", "--lease-namespace", "team"), {"POD_NAMESPACE": "ops"}, True, "team"),
+    ],
+)
+def test_replicas_elect_where_one_expects_it(
+    arguments: tuple[str, ...], environ: dict[str, str], elects: bool, namespace: str
+) -> None:
+    settings = read(*arguments, **environ)
+    assert (settings.leader_elect, settings.lease_namespace) == (elects, namespace)
+    usual = (
+        settings.lease_duration_seconds,
+        settings.lease_renew_deadline_seconds,
+        settings.lease_retry_period_seconds,
+    )
+    assert usual == (15, 10, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "told"),
+    [
+        (("--leader-elect",), {}, "--leader-elect needs --lease-namespace"),
+        (("--leader-elect", "maybe"), {}, "--leader-elect: 'maybe' is none of true, false"),
+        (("--lease-duration", "10"), {}, "--lease-duration (10) must be longer than --lease-renew-deadline (10)"),
+        (("--lease-retry-period", "5"), {}, "at least 2 times as long as --lease-retry-period (5)"),
+        ((), {"POD_NAMESPACE": "Not_One"}, "POD_NAMESPACE: 'Not_One' is not the name of a namespace"),
+    ],
+)
+def test_an_election_that_cannot_work_is_refused(
+    arguments: tuple[str, ...], environ: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsInvalid) as refusal:
+        read(*arguments, **environ)
+    assert told in str(refusal.value)
 
 
 async def test_of_two_replicas_one_acts_and_both_know_everything(stage: Stage) -> None:

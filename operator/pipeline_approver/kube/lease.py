@@ -62,7 +62,7 @@ class Lease:
         on_change: Callable[[bool, str], None],
         clock: Callable[[], float] = read_clock,
     ) -> None:
-        """`on_change` is told, with words for people, when this replica begins or ceases to hold the Lease."""
+        """`on_change` is told when this replica begins or ceases to hold the Lease, with the words of the log."""
         self._kube = kube
         self._namespace = namespace
         self._name = name
@@ -199,14 +199,17 @@ class Lease:
         if self.is_held() == self._announced:
             return
         self._announced = self.is_held()
+        expected = self._announced or bool(why)
         if self._announced:
-            self._on_change(True, f"{self._identity} holds the Lease, and acts")
-            return
-        holder = _holder(self._manifest or {})
-        if not why:
-            lost = holder not in ("", self._identity)
-            why = f"{holder} has taken it over" if lost else "it could not be renewed in time"
-        self._on_change(False, f"{self._identity} no longer holds the Lease, and has stopped acting: {why}")
+            message = f"{self._identity} holds the Lease, and acts"
+        else:
+            holder = _holder(self._manifest or {})
+            if not why:
+                lost = holder not in ("", self._identity)
+                why = f"{holder} has taken it over" if lost else "it could not be renewed in time"
+            message = f"{self._identity} no longer holds the Lease, and has stopped acting: {why}"
+        log.log(logging.INFO if expected else logging.WARNING, "%s", message)
+        self._on_change(self._announced, message)
 
     def _complain(self, problem: str) -> None:
         # Once per kind of failure: it is tried again every other second.
