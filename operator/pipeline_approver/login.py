@@ -14,6 +14,8 @@ from typing import Any
 import aiohttp
 import kopf
 
+from pipeline_approver.kube.api import FIELD_MANAGER
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session(kopf.AiohttpSession):
@@ -41,7 +43,7 @@ class Login:
         tracing.on_request_start.append(self._on_request_start)
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
-            headers=info.as_http_headers(),
+            headers={"User-Agent": FIELD_MANAGER, **info.as_http_headers()},
             proxy=info.proxy_url,
             trust_env=info.trust_env,
             trace_configs=[tracing],
