@@ -40,7 +40,7 @@ async def two_replicas(ground: RealStage, stack: contextlib.AsyncExitStack) -> t
     await first.says("holds the Lease, and acts")
     await ground.request(NAME)
     second = await stack.enter_async_context(replica(ground, "second"))
-    await second.says("watching")
+    await second.says("all Pipelines are known")
     return first, second
 
 
