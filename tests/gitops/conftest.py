@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support import docs
 from support.argocd import ArgoCD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,18 +26,14 @@ def argocd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ArgoCD]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not on the PATH: THE CUSTOMISATIONS OF ARGO CD ARE NOT TESTED")
     folder = tmp_path_factory.mktemp("argocd")
-    shutil.copytree(ROOT / "deploy" / "argocd", folder / "deploy")
+    shutil.copytree(ROOT / "deploy" / "argocd", folder / "deploy" / "argocd")
     found = {}
     for variant in VARIANTS:
         own = folder / variant
         own.mkdir()
-        (own / "argocd-cm.yaml").write_text(yaml.safe_dump(FOREIGN))
-        kustomization = {
-            "resources": ["argocd-cm.yaml"],
-            "components": [f"../deploy/{variant}"],
-            "namespace": "argocd",
-        }
-        (own / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        (own / "install.yaml").write_text(yaml.safe_dump(FOREIGN))
+        kustomization = docs.read_blocks("gitops.md")["argocd"].replace(VARIANTS[0], variant)
+        (own / "kustomization.yaml").write_text(kustomization)
         done = subprocess.run(["kubectl", "kustomize", str(own)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         (config_map,) = yaml.safe_load_all(done.stdout)

@@ -24,7 +24,7 @@ def read_table() -> dict[str, dict[str, str]]:
 
 
 TABLE = read_table()
-EXPRESSIONS: dict[str, str] = docs.read_yaml("gitops.md", "flux-health")["spec"]["healthCheckExprs"][0]
+EXPRESSIONS: dict[str, str] = docs.read_yaml("gitops.md", "flux")["spec"]["healthCheckExprs"][0]
 
 
 def expect(state: str) -> dict[str, str]:

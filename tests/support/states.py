@@ -3,6 +3,7 @@
 One situation is a way into a state. The same state can be reached on several; a tool must judge all of them alike.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ def make_manifest(world: World, *, generation: int | None = None) -> dict[str, A
     }
 
 
+@functools.cache
 def find_default_status() -> dict[str, Any] | None:
     """What the API server shows for a status that nobody has written yet."""
     schema = read_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
