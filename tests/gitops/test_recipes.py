@@ -406,10 +406,16 @@ data: {}
 """
 
 
+async def begin(shop: Shop, controller: Controller) -> None:
+    """Apply the first commit, and wait until all of it is ready."""
+    await controller.sync()
+    await shop.reach(lambda status: status.get("state") == "Running")
+    assert await controller.sync() == SYNCED
+
+
 async def change_that_waits(shop: Shop, controller: Controller) -> None:
     """A commit whose sync begins while the pipeline waits; then the commit that approves."""
-    assert await controller.sync_often() == SYNCED
-    await shop.reach(lambda status: status.get("state") == "Running")
+    await begin(shop, controller)
     shop.edit()
     shop.repository.commit("Count the orders of a region")
     await shop.roll_out()
@@ -469,8 +475,7 @@ async def test_a_digest_in_the_same_commit_never_waits_for_another_one(shop: Sho
     add_follower(shop)
     judge = argocd["suspended-while-waiting"].judge
     async with Argo(shop.stage.kube.url, shop.repository, judge=lambda manifest: judge(manifest)[0]) as controller:
-        await controller.sync_often()
-        await shop.reach(lambda status: status.get("state") == "Running")
+        await begin(shop, controller)
         shop.edit()
         await shop.run("one-commit")
         await shop.roll_out()
@@ -483,7 +488,6 @@ async def test_a_digest_in_the_same_commit_never_waits_for_another_one(shop: Sho
 
 async def test_flux_that_waits_for_kstatus_holds_up_the_approval_until_its_timeout(shop: Shop) -> None:
     async with Flux(shop.stage.kube.url, shop.repository, judge=kstatus.judge) as controller:
-        await controller.sync()
         await change_that_waits(shop, controller)
         assert await controller.sync_often(ROUNDS) == WAITING
         await shop.stage.polls(2)
@@ -500,7 +504,6 @@ async def test_flux_with_the_expressions_goes_on_to_the_approval(shop: Shop) -> 
         return flux.judge(EXPRESSIONS, manifest)
 
     async with Flux(shop.stage.kube.url, shop.repository, judge=judge) as controller:
-        await controller.sync()
         await change_that_waits(shop, controller)
         await controller.sync()
         await shop.settle()
