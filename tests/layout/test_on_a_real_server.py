@@ -132,7 +132,7 @@ PIPELINES, STATUS = f"{GROUP}/pipelines", f"{GROUP}/pipelines/status"
         *((f"pipeline-{who}", STATUS, "") for who in ("viewer", "editor", "approver")),
         *((f"pipeline-{who}", "/secrets", "") for who in ("viewer", "editor", "approver")),
         (ACCOUNT, PIPELINES, "get list watch"),
-        (ACCOUNT, STATUS, "get patch"),
+        (ACCOUNT, STATUS, "patch"),
         (ACCOUNT, "/events", "create get patch"),
         (ACCOUNT, "/secrets", "get"),
         (ACCOUNT, "/pods", ""),
