@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PREFIX = "PIPELINE_APPROVER_"
+SHOWN_LENGTH = 80
+"""Characters of a wrong value that are repeated to its author."""
 ONE_SHOT = ("any", "waiting", "never")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -178,7 +180,7 @@ def _parse_namespaces(name: str, values: Sequence[str]) -> tuple[str, ...]:
     namespaces = [value.strip() for value in values if value.strip()]
     for namespace in namespaces:
         if not _NAMESPACE.fullmatch(namespace):
-            raise SettingsInvalid(f"{name}: {namespace!r} is not the name of a namespace")
+            raise SettingsInvalid(f"{name}: {_show(namespace)} is not the name of a namespace")
     return tuple(dict.fromkeys(namespaces))
 
 
@@ -186,7 +188,7 @@ def _choose(name: str, value: str | None, choices: Sequence[str], default: str) 
     if value is None:
         return default
     if value not in choices:
-        raise SettingsInvalid(f"{name}: {value!r} is none of {', '.join(choices)}")
+        raise SettingsInvalid(f"{name}: {_show(value)} is none of {', '.join(choices)}")
     return value
 
 
@@ -197,13 +199,18 @@ def _parse_seconds(name: str, value: str | None, default: float) -> float:
         seconds = 0.0
     # Written so that not-a-number fails as well.
     if not 0.05 <= seconds <= 3600:
-        raise SettingsInvalid(f"{name}: {value!r} is not a number of seconds between 0.05 and 3600")
+        raise SettingsInvalid(f"{name}: {_show(value)} is not a number of seconds between 0.05 and 3600")
     return seconds
 
 
 def _parse_port(name: str, value: str | None, default: int) -> int:
     if value is None:
         return default
-    if not value.isascii() or not value.isdecimal() or int(value) > 65535:
-        raise SettingsInvalid(f"{name}: {value!r} is not a port between 0 and 65535")
+    if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) > 65535:
+        raise SettingsInvalid(f"{name}: {_show(value)} is not a port between 0 and 65535")
     return int(value)
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"

@@ -228,3 +228,18 @@ async def test_where_no_key_is_configured_the_message_says_so(client_of: Any) ->
     client = client_of(401, connection=Connection(url="http://feldera.test", api_key=Secret("x")))
     with pytest.raises(errors.Unauthorized, match="does not accept"):
         await client.list_pipelines()
+
+
+@pytest.mark.parametrize("cookie", [b"a=b; Path=/", b"\x80", b"a=\xff", b"=", b"a=" + b"x" * 10_000])
+async def test_cookies_are_not_kept(client_of: Any, cookie: bytes) -> None:
+    """One that no header takes would make every later request fail, and many of them would fill the memory."""
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200, content=b"[]", headers={"Set-Cookie": cookie})
+
+    client = client_of(answer)
+    for _ in range(2):
+        await client.list_pipelines()
+    assert [headers.get("Cookie") for headers in seen] == [None, None]

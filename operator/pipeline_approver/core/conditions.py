@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline_approver.core import reading
 from pipeline_approver.core.change import clip
 from pipeline_approver.core.times import Moment, parse_time, render_time, round_down
 
@@ -65,14 +66,12 @@ def parse_condition(value: object) -> Condition | None:
     texts = {key: value.get(key) for key in ("type", "status", "reason")}
     if not all(isinstance(text, str) for text in texts.values()):
         return None
-    generation = value.get("observedGeneration")
-    message = value.get("message")
     return Condition(
         type=str(texts["type"]),
         status=str(texts["status"]),
         reason=str(texts["reason"]),
-        message=message if isinstance(message, str) else "",
-        observed_generation=generation if isinstance(generation, int) else 0,
+        message=reading.text(value.get("message")),
+        observed_generation=reading.integer(value.get("observedGeneration")) or 0,
         since=parse_time(value.get("lastTransitionTime")),
     )
 

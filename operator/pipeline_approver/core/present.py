@@ -113,7 +113,7 @@ def _describe_state(case: Case, status: Status) -> tuple[str, Verdicts, tuple[st
     if view.deployment_error is not None:
         message = f"{view.deployment_error.code}: {view.deployment_error.message}"
         return "Failed", (False, "DeploymentFailed", message), ("DeploymentFailed", message)
-    word = re.sub(r"[^A-Za-z0-9]", "", view.status)[:STATE_LENGTH] or "Unknown"
+    word = re.sub(r"[^A-Za-z0-9]", "", view.status).lstrip("0123456789")[:STATE_LENGTH] or "Unknown"
     ready = None if word in (UNAVAILABLE, "Unknown") else False
     return word, (ready, word, f"the pipeline is {word} in Feldera"), None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline_approver.core import reading
 from pipeline_approver.core.change import Outputs, clip
 from pipeline_approver.core.status import By, Status
 from pipeline_approver.core.statusjson import parse_status
@@ -75,24 +76,20 @@ def parse_resource(manifest: Mapping[str, Any]) -> Resource:
     a field that makes no sense counts as absent.
     """
     metadata = manifest["metadata"]
-    annotations = metadata.get("annotations") or {}
-    spec = manifest.get("spec")
-    spec = spec if isinstance(spec, Mapping) else {}
+    annotations, spec = reading.mapping(metadata.get("annotations")), reading.mapping(manifest.get("spec"))
     secret = spec.get("connectionSecretRef")
     outputs = spec.get("outputs")
-    pipeline_name = spec.get("pipelineName")
-    secret_name = secret.get("name") if isinstance(secret, Mapping) else None
     return Resource(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
         name=metadata["name"],
-        resource_version=metadata.get("resourceVersion", ""),
-        generation=metadata.get("generation", 0),
+        resource_version=reading.text(metadata.get("resourceVersion")),
+        generation=reading.integer(metadata.get("generation")) or 0,
         created_at=parse_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
-        pipeline_name=pipeline_name if isinstance(pipeline_name, str) and pipeline_name else metadata["name"],
+        pipeline_name=reading.text(spec.get("pipelineName")) or metadata["name"],
         # An empty reference must not fall back to the operator's own connection: it stays a (missing) Secret.
-        secret_name=None if secret is None else str(secret_name or ""),
+        secret_name=None if secret is None else reading.text(reading.mapping(secret).get("name")),
         outputs=Outputs(outputs) if outputs in list(Outputs) else None,
         checkpoint=CheckpointMode.NEVER
         if spec.get("checkpoint") == CheckpointMode.NEVER.value
@@ -100,8 +97,8 @@ def parse_resource(manifest: Mapping[str, Any]) -> Resource:
         suspend=spec.get("suspend") is True,
         approve=parse_token(annotations.get(f"{GROUP}/{APPROVE}")),
         reject=parse_token(annotations.get(f"{GROUP}/{REJECT}")),
-        reason=clip(str(annotations.get(f"{GROUP}/reason") or ""), REASON_LENGTH),
-        approved_by=clip(str(annotations.get(f"{GROUP}/approved-by") or ""), USER_LENGTH),
+        reason=clip(reading.text(annotations.get(f"{GROUP}/reason")), REASON_LENGTH),
+        approved_by=clip(reading.text(annotations.get(f"{GROUP}/approved-by")), USER_LENGTH),
         managers=_find_managers(metadata.get("managedFields")),
         status=parse_status(manifest.get("status")),
     )
@@ -109,10 +106,10 @@ def parse_resource(manifest: Mapping[str, Any]) -> Resource:
 
 def _find_managers(entries: object) -> tuple[tuple[str, str], ...]:
     found = {}
-    for entry in entries if isinstance(entries, list) else ():
-        fields = entry.get("fieldsV1") or {}
-        owned = (fields.get("f:metadata") or {}).get("f:annotations") or {}
+    for entry in map(reading.mapping, reading.items(entries)):
+        fields = reading.mapping(entry.get("fieldsV1"))
+        owned = reading.mapping(reading.mapping(fields.get("f:metadata")).get("f:annotations"))
         for annotation in (APPROVE, REJECT):
             if f"f:{GROUP}/{annotation}" in owned:
-                found[annotation] = clip(str(entry.get("manager") or ""), USER_LENGTH)
+                found[annotation] = clip(reading.text(entry.get("manager")), USER_LENGTH)
     return tuple(found.items())

@@ -6,6 +6,7 @@ Reading is tolerant: a part that is not what this version writes counts as absen
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline_approver.core import reading
 from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.conditions import parse_condition, render_condition
 from pipeline_approver.core.status import (
@@ -25,21 +26,23 @@ from pipeline_approver.core.times import parse_time, render_time
 
 def parse_status(value: object) -> Status:
     """Read `status` as the API server gives it."""
-    status = _mapping(value)
-    handled = _mapping(status.get("handled"))
+    status = reading.mapping(value)
+    handled = reading.mapping(status.get("handled"))
     number = status.get("checkpoint_sequence_number")
     return Status(
-        observed_generation=_integer(status.get("observedGeneration")),
-        state=_text(status.get("state")),
-        checkpoint_sequence_number=number if _is_integer(number) else None,
-        checkpoint_incarnation=_text(status.get("checkpointIncarnation")),
-        pipeline=_parse_pipeline(_mapping(status.get("pipeline"))),
-        request=_parse_request(_mapping(status.get("request"))),
-        decision=_parse_decision(_mapping(status.get("decision"))),
-        handled=Handled(approve=_text(handled.get("approve")), reject=_text(handled.get("reject"))),
-        ignored=tuple(_parse_ignored(entry) for entry in map(_mapping, _items(status.get("ignored"))) if entry),
-        history=_some(_parse_decision(_mapping(entry)) for entry in _items(status.get("history"))),
-        conditions=_some(parse_condition(entry) for entry in _items(status.get("conditions"))),
+        observed_generation=reading.integer(status.get("observedGeneration")) or 0,
+        state=reading.text(status.get("state")),
+        checkpoint_sequence_number=reading.integer(number),
+        checkpoint_incarnation=reading.text(status.get("checkpointIncarnation")),
+        pipeline=_parse_pipeline(reading.mapping(status.get("pipeline"))),
+        request=_parse_request(reading.mapping(status.get("request"))),
+        decision=_parse_decision(reading.mapping(status.get("decision"))),
+        handled=Handled(approve=reading.text(handled.get("approve")), reject=reading.text(handled.get("reject"))),
+        ignored=tuple(
+            _parse_ignored(entry) for entry in map(reading.mapping, reading.items(status.get("ignored"))) if entry
+        ),
+        history=_some(_parse_decision(reading.mapping(entry)) for entry in reading.items(status.get("history"))),
+        conditions=_some(parse_condition(entry) for entry in reading.items(status.get("conditions"))),
     )
 
 
@@ -81,11 +84,11 @@ def _parse_pipeline(value: Mapping[str, Any]) -> PipelineFacts | None:
     if not value:
         return None
     return PipelineFacts(
-        id=_text(value.get("id")),
-        deployment_id=_text(value.get("deploymentId")),
-        status=_text(value.get("status")),
-        program_version=_integer(value.get("programVersion")),
-        platform_version=_text(value.get("platformVersion")),
+        id=reading.text(value.get("id")),
+        deployment_id=reading.text(value.get("deploymentId")),
+        status=reading.text(value.get("status")),
+        program_version=reading.integer(value.get("programVersion")) or 0,
+        platform_version=reading.text(value.get("platformVersion")),
     )
 
 
@@ -103,18 +106,22 @@ def _render_pipeline(facts: PipelineFacts) -> dict[str, Any]:
 
 def _parse_request(value: Mapping[str, Any]) -> Request | None:
     since = parse_time(value.get("since"))
-    if not _text(value.get("id")) or since is None:
+    if not reading.text(value.get("id")) or since is None:
         return None
     return Request(
-        id=_text(value.get("id")),
-        digest=_text(value.get("digest")),
+        id=reading.text(value.get("id")),
+        digest=reading.text(value.get("digest")),
         since=since,
-        risk=_text(value.get("risk")),
-        reasons=tuple(map(_text, _items(value.get("reasons")))),
-        summary=_text(value.get("summary")),
+        risk=reading.text(value.get("risk")),
+        reasons=tuple(map(reading.text, reading.items(value.get("reasons")))),
+        summary=reading.text(value.get("summary")),
         outputs=_parse_outputs(value.get("outputs")),
-        change=dict(_mapping(value.get("change"))),
+        change=_parse_change(reading.mapping(value.get("change"))),
     )
+
+
+def _parse_change(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: inner for key, inner in value.items() if isinstance(inner, str | list | int)}
 
 
 def _render_request(request: Request) -> dict[str, Any]:
@@ -133,34 +140,34 @@ def _render_request(request: Request) -> dict[str, Any]:
 def _parse_decision(value: Mapping[str, Any]) -> Decision | None:
     at = parse_time(value.get("at"))
     try:
-        verdict, outcome = Verdict(_text(value.get("verdict"))), Outcome(_text(value.get("outcome")))
+        verdict, outcome = Verdict(reading.text(value.get("verdict"))), Outcome(reading.text(value.get("outcome")))
     except ValueError:
         return None
     if at is None:
         return None
-    by = _mapping(value.get("by"))
-    step = _text(value.get("checkpoint"))
+    by = reading.mapping(value.get("by"))
+    step = reading.text(value.get("checkpoint"))
     number = value.get("checkpoint_sequence_number")
     return Decision(
-        request_id=_text(value.get("requestId")),
-        digest=_text(value.get("digest")),
+        request_id=reading.text(value.get("requestId")),
+        digest=reading.text(value.get("digest")),
         verdict=verdict,
         by=By(
-            via=_text(by.get("via")),
-            user=_text(by.get("user")),
-            manager=_text(by.get("manager")),
-            policy=_text(by.get("policy")),
+            via=reading.text(by.get("via")),
+            user=reading.text(by.get("user")),
+            manager=reading.text(by.get("manager")),
+            policy=reading.text(by.get("policy")),
         ),
         at=at,
         outcome=outcome,
-        deployment_id=_text(value.get("deploymentId")),
-        reason=_text(value.get("reason")),
+        deployment_id=reading.text(value.get("deploymentId")),
+        reason=reading.text(value.get("reason")),
         outputs=_parse_outputs(value.get("outputs")),
-        message=_text(value.get("message")),
-        attempts=_integer(value.get("attempts")),
+        message=reading.text(value.get("message")),
+        attempts=reading.integer(value.get("attempts")) or 0,
         retry_at=parse_time(value.get("retryAt")),
         checkpoint=CheckpointStep(step) if step in list(CheckpointStep) else None,
-        checkpoint_sequence_number=number if _is_integer(number) else None,
+        checkpoint_sequence_number=reading.integer(number),
     )
 
 
@@ -187,7 +194,7 @@ def _render_decision(decision: Decision) -> dict[str, Any]:
 
 
 def _parse_ignored(value: Mapping[str, Any]) -> Ignored:
-    return Ignored(**{key: _text(value.get(key)) for key in ("annotation", "value", "reason", "message")})
+    return Ignored(**{key: reading.text(value.get(key)) for key in ("annotation", "value", "reason", "message")})
 
 
 def _render_ignored(entry: Ignored) -> dict[str, Any]:
@@ -209,23 +216,3 @@ def _drop_empty(value: dict[str, Any]) -> dict[str, Any]:
 
 def _some(values: Any) -> tuple[Any, ...]:
     return tuple(value for value in values if value is not None)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _integer(value: Any) -> int:
-    return int(value) if _is_integer(value) else 0

@@ -7,7 +7,8 @@ Moment = datetime.datetime
 
 def render_time(moment: Moment) -> str:
     """`2026-11-23T12:00:00Z`; fractions of a second are cut."""
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, which writes the years before 1000 with fewer digits.
+    return moment.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def parse_time(text: object) -> Moment | None:
@@ -16,9 +17,9 @@ def parse_time(text: object) -> Moment | None:
         return None
     try:
         moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(datetime.UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(datetime.UTC) if moment.tzinfo else None
 
 
 def round_up(moment: Moment) -> Moment:

@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
 
@@ -86,6 +87,8 @@ class FelderaClient:
             # Proxies and .netrc of the environment would send keys where nobody configured them to go.
             trust_env=False,
             follow_redirects=False,
+            # A cookie that no header takes would spoil all later requests; Feldera sets none.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
         )
         self._listing = Listing()
@@ -150,7 +153,7 @@ class FelderaClient:
         answer = await self._act(_path(name, "approve"), **{key: str(flag).lower() for key, flag in flags.items()})
         if isinstance(answer, dict):
             return Approval(
-                wire.int64(answer.get("checkpoint_sequence_number")), wire.text(answer.get("incarnation_uuid")) or None
+                wire.int64(answer.get("checkpoint_sequence_number")), wire.identifier(answer.get("incarnation_uuid"))
             )
         return Approval()
 
@@ -164,7 +167,7 @@ class FelderaClient:
         number = wire.int64(answer.get("checkpoint_sequence_number")) if isinstance(answer, dict) else None
         if number is None or not isinstance(answer, dict):
             raise self._tell(errors.Ambiguous("Feldera's answer to the request for a checkpoint names no checkpoint"))
-        return Checkpoint(number, wire.text(answer.get("incarnation_uuid")) or None)
+        return Checkpoint(number, wire.identifier(answer.get("incarnation_uuid")))
 
     async def checkpoint_status(self, name: str, *, incarnation: str | None) -> CheckpointProgress:
         """How far checkpoints are. With `incarnation`: Refused (IncarnationUuidMismatch) by another process."""
@@ -221,7 +224,7 @@ class FelderaClient:
             raise errors.Ambiguous("no answer in time", reason="TimedOut") from None
         except httpx.HTTPError as error:
             raise answers.judge_failure(error, url=self._connection.url, method=method) from None
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeEncodeError):
             raise errors.NotReached("the url cannot be used", reason="UrlInvalid") from None
         if response.is_success:
             return body

@@ -78,6 +78,11 @@ def text(value: object, *, length: int = TEXT_LENGTH) -> str:
     return value[:length] if isinstance(value, str) else ""
 
 
+def identifier(value: object) -> str | None:
+    """An id that fits into a status."""
+    return value if _is_id(value) else None
+
+
 def int64(value: object) -> int | None:
     """A number that Kubernetes can hold as int64 and that is not negative."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_INT64:

@@ -20,6 +20,7 @@ async def load_configuration(configuration: Any) -> None:
         except config.ConfigException:
             loader = await config.load_kube_config(client_configuration=configuration, persist_config=False)
             _check_plugin(loader, configuration)
+            _check_types(configuration)
     except (
         config.ConfigException,
         yaml.YAMLError,
@@ -49,6 +50,13 @@ def _check_plugin(loader: Any, configuration: Any) -> None:
             "the plugin that the kubeconfig names for logging in gave no credentials; its error is above, and running"
             " it by hand may tell more"
         )
+
+
+def _check_types(configuration: Any) -> None:
+    texts = (configuration.host, configuration.proxy, configuration.tls_server_name, *configuration.api_key.values())
+    if not all(isinstance(text, str | None) for text in texts):
+        # The library passes on whatever is there.
+        raise TypeError
 
 
 def _explain(error: Exception) -> str:
