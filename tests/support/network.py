@@ -6,6 +6,7 @@ import enum
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 PIECE = 65536
 
@@ -22,6 +23,7 @@ class Fault(enum.Enum):
     BLACK_HOLE = "connections are dead, and nobody is told; only new ones work when it is over"
     HALF_CLOSED = "the server's side is closed, and the connection stays open"
     GARBLED = "bytes are changed on the way"
+    UNKNOWN_NAME = "the name of the server is not known, and connections to it are reset"
     HTML_502 = "a proxy answers for the server: 502 with a page"
     HTML_200 = "a proxy answers for the server: 200 with a page"
 
@@ -33,8 +35,10 @@ _SPOILT = (Fault.RESET, Fault.RESET_IN_BODY, Fault.CLOSED_IN_BODY, Fault.HALF_CL
 class Network:
     """Between the operator and one server."""
 
-    def __init__(self, port: int, *, host: str = "127.0.0.1") -> None:
-        self._target = host, port
+    def __init__(self, port: int, *, name: Path | None = None) -> None:
+        """`port` is the server's; `name` is the file that makes its name known, see `support.names`."""
+        self._target = "127.0.0.1", port
+        self._name = name
         self.port = 0
         self.fault = Fault.NONE
         self.hits = 0
@@ -45,6 +49,7 @@ class Network:
 
     async def __aenter__(self) -> "Network":
         await self._listen()
+        self._make_known()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -55,6 +60,7 @@ class Network:
     async def set(self, fault: Fault) -> None:
         """Change what the network does."""
         was, self.fault, self.hits = self.fault, fault, 0
+        self._make_known()
         for link in list(self._links):
             if was is Fault.BLACK_HOLE:
                 link.is_dead = True
@@ -76,6 +82,12 @@ class Network:
     async def moves(self) -> None:
         """Wait until the network does something else."""
         await self._moved.wait()
+
+    def _make_known(self) -> None:
+        if self._name is not None and self.fault is Fault.UNKNOWN_NAME:
+            self._name.unlink(missing_ok=True)
+        elif self._name is not None:
+            self._name.touch()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)

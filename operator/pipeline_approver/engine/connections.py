@@ -9,6 +9,7 @@ from pipeline_approver.core.case import Problem
 from pipeline_approver.engine.cache import Cache, ConnectionKey
 from pipeline_approver.engine.feed import Feed
 from pipeline_approver.engine.queue import WorkQueue
+from pipeline_approver.feldera import errors
 from pipeline_approver.feldera.client import FelderaClient
 from pipeline_approver.feldera.connection import Connection, ConnectionInvalid, connection_from_secret
 from pipeline_approver.kube import errors as kube_errors
@@ -16,6 +17,7 @@ from pipeline_approver.kube import errors as kube_errors
 REREAD_SECONDS = 60.0
 """How often a connection Secret is read again: a changed url or a withdrawn key takes effect within that time."""
 LONGEST_CALL_SECONDS = 30.0
+UNEXPECTED = "the operator failed over Feldera's answer; please report what its log says about that"
 
 log = logging.getLogger(__name__)
 
@@ -113,22 +115,32 @@ class Connections:
         fingerprint, read_at = "", 0.0
         try:
             while True:
-                due = loop.time() - read_at >= REREAD_SECONDS or feed.client is None or feed.unauthorized
-                if due:
-                    read_at = loop.time()
-                    connection = await self._resolve(key)
-                    if isinstance(connection, Problem):
-                        await self._close(feed)
-                        fingerprint = ""
-                        feed.set_problem(connection)
-                    elif connection is not None and connection.fingerprint() != fingerprint:
-                        await self._close(feed)
-                        feed.client, fingerprint = self._open_client(connection), connection.fingerprint()
-                        feed.forget_failures()
-                await feed.poll()
+                try:
+                    if loop.time() - read_at >= REREAD_SECONDS or feed.client is None or feed.unauthorized:
+                        read_at = loop.time()
+                        fingerprint = await self._renew(key, feed, fingerprint)
+                    await feed.poll()
+                except Exception:
+                    # A defect, ours or a library's, must not end the operator: the other connections go on.
+                    log.exception("polling %s failed unexpectedly, trying again", feed.label)
+                    feed.fail(errors.BadAnswer(UNEXPECTED, reason="InternalError"))
                 await feed.pause()
         finally:
             await self._close(feed)
+
+    async def _renew(self, key: ConnectionKey, feed: Feed, fingerprint: str) -> str:
+        """Give a feed another client if its configuration is another one; the answer is its fingerprint."""
+        connection = await self._resolve(key)
+        if isinstance(connection, Problem):
+            await self._close(feed)
+            feed.set_problem(connection)
+            return ""
+        if connection is not None and connection.fingerprint() != fingerprint:
+            await self._close(feed)
+            feed.client = self._open_client(connection)
+            feed.forget_failures()
+            return connection.fingerprint()
+        return fingerprint
 
     async def _close(self, feed: Feed) -> None:
         """Take a client out of use; calls that it has under way may end in peace."""

@@ -170,7 +170,7 @@ class Feed:
         try:
             await self._ask(client)
         except errors.FelderaError as error:
-            self._fail(error)
+            self.fail(error)
         else:
             self._succeeded_at = loop.time()
             self._failures, self.unauthorized = 0, False
@@ -244,7 +244,8 @@ class Feed:
         view = self._views.get(name)
         return view, view is None and self._gaps.is_absent(name), self._gaps.find_problem(name)
 
-    def _fail(self, error: errors.FelderaError) -> None:
+    def fail(self, error: errors.FelderaError) -> None:
+        """Count a failed poll, and report the third one in a row."""
         self._failures += 1
         self.unauthorized = isinstance(error, errors.Unauthorized)
         self._retry_after = error.retry_after or 0.0

@@ -129,7 +129,7 @@ def parse_retry_after(response: httpx.Response, *, now: float) -> float | None:
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
-def judge_failure(error: httpx.HTTPError, *, url: str, method: str) -> errors.FelderaError:
+def judge_failure(error: httpx.HTTPError | OSError, *, url: str, method: str) -> errors.FelderaError:
     """No answer, or not a whole one."""
     causes = list(_causes(error))
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):

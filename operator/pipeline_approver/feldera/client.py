@@ -222,7 +222,8 @@ class FelderaClient:
             raise errors.Unauthorized(str(error), reason="TokenFileUnreadable") from None
         except TimeoutError:
             raise errors.Ambiguous("no answer in time", reason="TimedOut") from None
-        except httpx.HTTPError as error:
+        # TLS that breaks after the handshake comes as it is: httpx gives it no name of its own.
+        except (httpx.HTTPError, OSError) as error:
             raise answers.judge_failure(error, url=self._connection.url, method=method) from None
         except (httpx.InvalidURL, UnicodeEncodeError):
             raise errors.NotReached("the url cannot be used", reason="UrlInvalid") from None

@@ -1,0 +1,203 @@
+"""A network that lies between the operator and Feldera: nothing is approved twice or wrongly, and nobody else waits.
+
+One operator with many connections, each through a network of its own with a fault of its own, and one that is healthy.
+"""
+
+import asyncio
+import functools
+import os
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+import trustme
+
+from pipeline_approver.sandbox.feldera import FelderaServer
+from support import names, processes
+from support.network import Fault, Network
+from support.stage import Stage, wait_until
+
+TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")
+SLOW = (Fault.STALLED, Fault.BLACK_HOLE)
+"""Only their time-out tells; it is longer than this test wants to wait for a third one in a row."""
+IN_TLS = (Fault.RESET, Fault.CLOSED_IN_BODY, Fault.BLACK_HOLE, Fault.GARBLED, Fault.HTML_200)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One connection."""
+
+    fault: Fault
+    tls: bool
+
+    @property
+    def name(self) -> str:
+        """Of its pipeline and its Secret."""
+        return f"{self.fault.name.lower().replace('_', '-')}-{'tls' if self.tls else 'plain'}"
+
+
+CASES = [
+    *(Case(fault, tls=False) for fault in Fault if fault not in (Fault.NONE, Fault.GARBLED)),
+    *(Case(fault, tls=True) for fault in IN_TLS),
+]
+
+
+@dataclass(slots=True)
+class Line:
+    """One connection while it is told about."""
+
+    case: Case
+    stage: Stage
+    feldera: FelderaServer
+    network: Network
+
+    @property
+    def name(self) -> str:
+        return self.case.name
+
+    async def ask(self) -> str:
+        """The pipeline asks; the deployment id."""
+        deployment_id = self.feldera.ask(self.name)
+        await self.stage.reach(self.name, lambda it: it.get("pipeline", {}).get("deploymentId") == deployment_id)
+        await self.stage.request(self.name)
+        return deployment_id
+
+    async def is_hit(self) -> None:
+        """Wait until the fault has shown, to the operator where it can in short time."""
+        if self.case.fault is not Fault.UNKNOWN_NAME:
+            await wait_until(lambda: self.network.hits, f"{self.name}: the fault")
+
+    async def is_reported(self) -> None:
+        """Wait until the Pipeline says that it has no connection."""
+        if self.case.fault not in SLOW:
+            await self.stage.reach(self.name, lambda status: status.get("state") == "Unreachable")
+
+    async def comes_through(self, deployment_id: str) -> None:
+        """The approval comes to its end."""
+
+        def is_done(status: dict[str, dict[str, str]]) -> bool:
+            decision = status.get("decision", {})
+            return (decision.get("deploymentId"), decision.get("checkpoint")) == (deployment_id, "Durable")
+
+        await self.stage.reach(self.name, is_done)
+
+
+async def break_and_heal(line: Line, is_broken: asyncio.Event) -> list[str]:
+    """Approve twice: while the connection is broken, and with a connection that breaks in the call."""
+    wrong = []
+    first = await line.ask()
+    await line.network.set(line.case.fault)
+    try:
+        line.stage.annotate(line.name, approve="true@1")
+        await line.is_hit()
+        await line.is_reported()
+        message = line.stage.condition(line.name, "Connected").get("message", "")
+        if "Traceback" in message or "Error(" in message:
+            wrong.append(f"says {message!r}")
+    finally:
+        is_broken.set()
+    await line.network.set(Fault.NONE)
+    await line.comes_through(first)
+
+    second = await line.ask()
+    held = line.feldera.hold(("POST", "approve"), where="after", pipeline=line.name)
+    line.stage.annotate(line.name, approve="true@2")
+    await held.reached.wait()
+    await line.network.set(line.case.fault)
+    line.feldera.faults.holds.remove(held)
+    held.release()
+    await line.is_hit()
+    await line.network.set(Fault.NONE)
+    await line.comes_through(second)
+
+    reached = [record.deployment_id for record in line.feldera.approvals if record.name == line.name]
+    if reached != [first, second]:
+        wrong.append(f"approved {reached} instead of {[first, second]}")
+    return wrong
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, "asyncio.Task[list[str]]"]]:
+    """What is wrong at the end of each case."""
+    folder = tmp_path_factory.mktemp("network")
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with Stage(folder) as stage:
+        with_tls = FelderaServer(lag_seconds=0.01, step_seconds=0.02, ssl_context=context)
+        await with_tls.start()
+        networks: list[Network] = []
+        try:
+            lines = []
+            for case in CASES:
+                feldera = with_tls if case.tls else stage.feldera
+                network = Network(int(feldera.url.rpartition(":")[2]), name=folder / case.name)
+                networks.append(network)
+                await network.__aenter__()
+                feldera.add(case.name)
+                host = f"{case.name}{names.SUFFIX}" if case.fault is Fault.UNKNOWN_NAME else "127.0.0.1"
+                url = f"{'https' if case.tls else 'http'}://{host}:{network.port}"
+                data = {"url": url, **({"ca.crt": authority.cert_pem.bytes().decode()} if case.tls else {})}
+                stage.kube.put(build_secret(case.name, data))
+                stage.create(case.name, connectionSecretRef={"name": case.name})
+                lines.append(Line(case, stage, feldera, network))
+            stage.feldera.add("near")
+            stage.create("near")
+            environ = {**os.environ, **stage.environ, **processes.ENVIRON}
+            async with processes.running(
+                TIMES, environ, folder / "operator.log", inside=functools.partial(names.resolve, folder)
+            ) as operator:
+                hit = [asyncio.Event() for _ in lines]
+                tasks = {
+                    line.name: asyncio.create_task(break_and_heal(line, event))
+                    for line, event in zip(lines, hit, strict=True)
+                }
+                tasks["near"] = asyncio.create_task(serve_the_healthy_one(stage, hit))
+                tasks["log"] = asyncio.create_task(listen(operator, list(tasks.values())))
+                yield tasks
+                for task in tasks.values():
+                    task.cancel()
+                await asyncio.gather(*tasks.values(), return_exceptions=True)
+        finally:
+            for network in networks:
+                await network.__aexit__()
+            await with_tls.stop()
+
+
+def build_secret(name: str, data: dict[str, str]) -> dict[str, object]:
+    metadata = {"name": name, "namespace": "default"}
+    type_ = "pipeline-approver.io/connection"
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type_, "stringData": data}
+
+
+async def serve_the_healthy_one(stage: Stage, hit: list[asyncio.Event]) -> list[str]:
+    """It is approved while the others break one after another, and once all are broken."""
+    rounds = 0
+    while not rounds or not all(event.is_set() for event in hit):
+        rounds += 1
+        deployment_id = stage.feldera.ask("near")
+        await stage.reach("near", lambda it, id_=deployment_id: it.get("pipeline", {}).get("deploymentId") == id_)
+        request = await stage.request("near")
+        stage.annotate("near", approve=request["id"])
+        await stage.reach("near", lambda it, id_=request["id"]: it.get("decision", {}).get("requestId") == id_)
+        await stage.outcome("near", "Bootstrapped")
+    reached = [record for record in stage.feldera.approvals if record.name == "near"]
+    return [] if len(reached) == rounds else [f"{len(reached)} approvals in {rounds} rounds"]
+
+
+async def listen(operator: processes.Operator, others: list["asyncio.Task[list[str]]"]) -> list[str]:
+    """The operator lives until all is done, says nothing that a healthy one does not say, and ends in peace."""
+    await asyncio.gather(*others, return_exceptions=True)
+    operator.terminate()
+    code = await operator.ended()
+    return [*operator.complaints(), *([f"exit code {code}"] if code else [])]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", [*(case.name for case in CASES), "near", "log"])
+async def test_a_network_that_lies_leads_to_no_wrong_approval_and_holds_up_nobody_else(
+    name: str, told: dict[str, "asyncio.Task[list[str]]"]
+) -> None:
+    assert await told[name] == []
