@@ -181,7 +181,7 @@ class Life:
     async def _look_at_pipelines(self) -> None:
         try:
             for namespace in self._settings.namespaces or (None,):
-                await self._kube.list_pipeline_uids(namespace)
+                await self._kube.list_pipelines(namespace)
         except kube_errors.NotFound:
             raise StartupFailed(
                 f"the Kubernetes API knows no {KIND} in {GROUP}/{VERSION}; apply crds/pipelines.yaml first"

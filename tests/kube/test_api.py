@@ -23,8 +23,8 @@ def refuse(status: int, reason: str, message: str = "because", **headers: str) -
 async def call_every_method(kube: KubeApi) -> list[errors.KubeError]:
     raised = []
     for call in (
-        kube.list_pipeline_uids(None),
-        kube.list_pipeline_uids("default"),
+        kube.list_pipelines(None),
+        kube.list_pipelines("default"),
         kube.get_pipeline("default", "orders"),
         kube.patch_status("default", "orders", resource_version="1", status={"state": "x"}),
         kube.read_secret("default", "feldera"),
@@ -88,7 +88,7 @@ async def test_a_server_that_forgets_every_list_is_given_up(serve: Any) -> None:
 
     kube = await serve(handler)
     with pytest.raises(errors.Unavailable, match="does not go on with its list"):
-        await kube.list_pipeline_uids(None)
+        await kube.list_pipelines(None)
     assert asked == ["limit=500", "limit=500", ""]
     with pytest.raises(errors.Gone):
         await kube.get_pipeline("default", "orders")
@@ -139,7 +139,7 @@ async def test_a_pipeline_without_its_names_is_none(serve: Any, metadata: dict[s
 
     kube = await serve(handler)
     for call in (
-        kube.list_pipeline_uids(None),
+        kube.list_pipelines(None),
         kube.get_pipeline("default", "orders"),
         kube.patch_status("default", "orders", resource_version="1", status={}),
     ):
@@ -153,7 +153,7 @@ async def test_a_list_of_something_else_is_none(serve: Any, items: Any) -> None:
         return web.json_response({"metadata": {}, "items": items})
 
     with pytest.raises(errors.Unavailable):
-        await (await serve(handler)).list_pipeline_uids(None)
+        await (await serve(handler)).list_pipelines(None)
 
 
 @pytest.mark.parametrize("items", [None, "text", 3, {}], ids=str)
@@ -163,7 +163,7 @@ async def test_a_list_without_items_is_empty(serve: Any, items: Any) -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.json_response({"metadata": {}, "items": items})
 
-    assert await (await serve(handler)).list_pipeline_uids(None) == {}
+    assert await (await serve(handler)).list_pipelines(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_silence_ends_with_the_timeout(serve: Any) -> None:
 async def test_what_breaks_on_the_way_is_for_later(server: KubeServer, kube: KubeApi, kind: str) -> None:
     server.put(build_pipeline())
     server.faults.add(("*", "*"), kind=kind, status=200, times=None)
-    for call in (kube.get_pipeline("default", "orders"), kube.list_pipeline_uids(None)):
+    for call in (kube.get_pipeline("default", "orders"), kube.list_pipelines(None)):
         with pytest.raises(errors.Unavailable):
             await call
 
@@ -270,15 +270,17 @@ async def test_what_does_not_exist_is_not_found(kube: KubeApi) -> None:
 async def test_a_missing_permission_is_named(server: KubeServer, kube: KubeApi) -> None:
     server.allow = lambda *_: False
     with pytest.raises(errors.Forbidden, match=r"pipelines.* is forbidden"):
-        await kube.list_pipeline_uids(None)
+        await kube.list_pipelines(None)
 
 
 async def test_long_lists_come_in_pieces(server: KubeServer, kube: KubeApi) -> None:
     made = [server.put(build_pipeline(f"p{number:03}")) for number in range(25)]
-    expected = {one["metadata"]["uid"]: ("default", one["metadata"]["name"]) for one in made}
-    assert await kube.list_pipeline_uids(None, chunk=10) == expected
-    assert await kube.list_pipeline_uids("default", chunk=10) == expected
-    assert await kube.list_pipeline_uids("elsewhere") == {}
+    expected = {
+        one["metadata"]["uid"]: ("default", one["metadata"]["name"], one["metadata"]["resourceVersion"]) for one in made
+    }
+    assert await kube.list_pipelines(None, chunk=10) == expected
+    assert await kube.list_pipelines("default", chunk=10) == expected
+    assert await kube.list_pipelines("elsewhere") == {}
     assert server.counts[("list", "pipelines")] == 3 + 3 + 1
 
 
@@ -295,8 +297,8 @@ async def test_a_list_that_cannot_be_continued_begins_anew(serve: Any) -> None:
         items = [{"metadata": {"uid": name, "namespace": "n", "name": name}} for name in page]
         return web.json_response({"metadata": {} if start else {"continue": "token"}, "items": items})
 
-    listed = await (await serve(handler)).list_pipeline_uids(None, chunk=2)
-    assert listed == {name: ("n", name) for name in names}
+    listed = await (await serve(handler)).list_pipelines(None, chunk=2)
+    assert listed == {name: ("n", name, "") for name in names}
     assert asked == ["limit=2", "limit=2&continue=token", "limit=2", "limit=2&continue=token"]
 
 
@@ -306,7 +308,7 @@ async def test_a_list_asks_for_names_only(serve: Any) -> None:
         assert request.path == "/apis/pipeline-approver.io/v1alpha1/pipelines"
         return web.json_response({"metadata": {}, "items": [PIPELINE]})
 
-    assert await (await serve(handler)).list_pipeline_uids(None) == {"u": ("default", "orders")}
+    assert await (await serve(handler)).list_pipelines(None) == {"u": ("default", "orders", "")}
 
 
 @pytest.mark.parametrize("name", ["a/b", "a%2Fb", "a?watch=true", "a#b", "a b", "é", "x" * 253], ids=lambda n: n[:9])

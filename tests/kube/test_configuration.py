@@ -171,7 +171,7 @@ async def test_a_token_file_may_end_with_a_line_break(server: KubeServer, config
     (tmp_path / "token").write_text("user:alice\n")
     configure(build_kubeconfig(server.url, user={"tokenFile": str(tmp_path / "token")}))
     kube = await KubeApi.connect()
-    assert await kube.list_pipeline_uids(None) == {}
+    assert await kube.list_pipelines(None) == {}
     await kube.aclose()
     assert server.requests[-1].user == "alice"
 
@@ -190,10 +190,10 @@ async def test_credentials_of_a_plugin_that_have_run_out_are_asked_for_again(
     (tmp_path / "token").write_text("first")
     configure(build_kubeconfig(url, user=build_plugin(tmp_path, ANSWER)))
     kube = await KubeApi.connect()
-    assert await kube.list_pipeline_uids(None) == {}
+    assert await kube.list_pipelines(None) == {}
     valid = "Bearer second"
     (tmp_path / "token").write_text("second")
-    assert await kube.list_pipeline_uids(None) == {}
+    assert await kube.list_pipelines(None) == {}
     await kube.aclose()
 
 
@@ -225,16 +225,16 @@ async def test_a_service_account_is_used_in_a_pod_and_its_token_may_be_rotated(
         monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
         monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
         kube = await KubeApi.connect()
-        assert await kube.list_pipeline_uids(None) == {}
+        assert await kube.list_pipelines(None) == {}
         # The kubelet writes the new token before the old one ends.
         token.write_text("second")
         valid = "bearer second"
-        assert await kube.list_pipeline_uids(None) == {}
+        assert await kube.list_pipelines(None) == {}
         assert seen == ["bearer first", "bearer first", "bearer second"]
         token.unlink()
         valid = "bearer third"
         with pytest.raises(errors.KubeError):
-            await kube.list_pipeline_uids(None)
+            await kube.list_pipelines(None)
         await kube.aclose()
     finally:
         await runner.cleanup()

@@ -61,6 +61,19 @@ async def test_a_pipeline_that_vanished_unseen_is_forgotten(stage: Stage) -> Non
         await stage.request(younger)
 
 
+async def test_a_decision_that_the_watch_does_not_tell_of_is_found(stage: Stage) -> None:
+    """A connection that is dead, and nobody was told, looks like a watch on which nothing happens."""
+    stage.feldera.add("orders", state="AwaitingApproval", diff=DIFF)
+    stage.create("orders")
+    async with stage.operator(resync_seconds=0.2):
+        request = await stage.request("orders")
+        stage.kube.pause_watches()
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+        stage.kube.resume_watches()
+    assert len(stage.feldera.approvals) == 1
+
+
 async def test_a_pipeline_that_was_created_again_starts_anew(stage: Stage) -> None:
     stage.feldera.add("orders", state="AwaitingApproval", diff=DIFF)
     async with stage.operator():

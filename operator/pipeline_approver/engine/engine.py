@@ -140,7 +140,7 @@ class Engine:
                 log.warning("Pipelines could not be listed, trying again: %s", error)
                 await asyncio.sleep(SYNC_PATIENCE_SECONDS)
             else:
-                return {uid: key for uid, key in listed.items() if self._is_missing({uid: key})}
+                return {uid: key for uid, (key, _) in listed.items() if self._is_missing({uid: key})}
 
     def _is_missing(self, listed: Mapping[str, str]) -> bool:
         entries = ((uid, self._parts.cache.get(key)) for uid, key in listed.items())
@@ -155,19 +155,19 @@ class Engine:
                 log.warning("Pipelines could not be listed, trying again later: %s", error)
 
     async def resync(self) -> None:
-        """Forget Pipelines that vanished unseen, take in those that were missed, and look at all again."""
+        """Forget Pipelines that vanished unseen, take in what was missed, and look at all again."""
         parts = self._parts
         known = {key: entry.resource.uid for key in parts.cache.all_keys() if (entry := parts.cache.get(key))}
-        listed = {key: uid for uid, key in (await self._list()).items()}
+        listed = {key: (uid, version) for uid, (key, version) in (await self._list()).items()}
         for key, uid in known.items():
             entry = parts.cache.get(key)
             # One that came, or came anew, after the list was made is not judged by it.
-            if entry is not None and entry.resource.uid == uid and listed.get(key) != uid:
+            if entry is not None and entry.resource.uid == uid and listed.get(key, ("",))[0] != uid:
                 log.info("%s: vanished while the watch was down", key)
                 parts.reconciler.forget(key)
-        for key, uid in listed.items():
+        for key, version in listed.items():
             entry = parts.cache.get(key)
-            if entry is None or entry.resource.uid != uid:
+            if entry is None or (entry.resource.uid, entry.resource.resource_version) != version:
                 namespace, name = key.split("/", 1)
                 try:
                     self.observe(deleted=False, manifest=await parts.kube.get_pipeline(namespace, name))
@@ -175,11 +175,12 @@ class Engine:
                     continue
         self.enqueue_all()
 
-    async def _list(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+    async def _list(self) -> dict[str, tuple[str, str]]:
+        """Key and resource version of all Pipelines, by uid."""
+        found: dict[str, tuple[str, str]] = {}
         for namespace in self._parts.namespaces:
-            for uid, (where, name) in (await self._parts.kube.list_pipeline_uids(namespace)).items():
-                found[uid] = f"{where}/{name}"
+            for uid, listed in (await self._parts.kube.list_pipelines(namespace)).items():
+                found[uid] = (f"{listed.namespace}/{listed.name}", listed.resource_version)
         return found
 
 

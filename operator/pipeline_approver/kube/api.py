@@ -7,7 +7,7 @@ connection pool. Its model classes are left aside: they would cost more than the
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -25,6 +25,14 @@ LONGEST_RETRY_AFTER_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 """How soon after one look for new credentials the next may follow."""
 Manifest = dict[str, Any]
+
+
+class Listed(NamedTuple):
+    """What a list says of one Pipeline."""
+
+    namespace: str
+    name: str
+    resource_version: str
 
 
 class KubeApi:
@@ -65,12 +73,16 @@ class KubeApi:
         """Close the connections."""
         await self._client.close()
 
-    async def list_pipeline_uids(self, namespace: str | None, *, chunk: int = 500) -> dict[str, tuple[str, str]]:
-        """Namespace and name of all Pipelines, by uid."""
+    async def list_pipelines(self, namespace: str | None, *, chunk: int = 500) -> dict[str, Listed]:
+        """All Pipelines, by uid."""
         for limit in (chunk, chunk, 0):
             try:
                 return {
-                    item["metadata"]["uid"]: (item["metadata"]["namespace"], item["metadata"]["name"])
+                    item["metadata"]["uid"]: Listed(
+                        item["metadata"]["namespace"],
+                        item["metadata"]["name"],
+                        item["metadata"].get("resourceVersion", ""),
+                    )
                     async for item in self._list_chunks(_pipelines(namespace), limit)
                 }
             except errors.Gone:
