@@ -1,14 +1,12 @@
 """Whenever an operator dies or is told to stop, the next one brings the decision to the right end, and only once."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from crash.conftest import REAL, SANDBOX, Case, build_params
+from crash.conftest import REAL, SANDBOX, Case, Open, Outcomes, build_params
 from crash.points import points
 from crash.story import Story, abandon, kill, stop
-from support.stage import Stage
 
 HOW = {"killed": kill, "stopped": stop, "abandoned": abandon}
 BRIEFLY = ("before the intent is written", "before the call", "after the call")
@@ -30,13 +28,12 @@ CASES = [
 ]
 
 
-async def tell(case: Case, stage: Stage, folder: Path) -> list[str]:
-    return await HOW[case.how](Story(stage, folder, act=case.act), case.point)
+async def tell(case: Case, open_stage: Open, folder: Path) -> list[str]:
+    async with open_stage(case.where, approve_style=case.style) as stage:
+        return await HOW[case.how](Story(stage, folder, act=case.act), case.point)
 
 
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("case", build_params(CASES))
-async def test_a_decision_survives_the_end_of_its_operator(
-    case: Case, outcomes: dict[Case, "asyncio.Task[list[str]]"]
-) -> None:
+async def test_a_decision_survives_the_end_of_its_operator(case: Case, outcomes: Outcomes) -> None:
     assert await outcomes[case] == []

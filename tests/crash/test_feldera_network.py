@@ -4,21 +4,23 @@ One operator with many connections, each through a network of its own with a fau
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import ssl
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import trustme
 
+from crash.conftest import SANDBOX, Open, Outcomes
 from pipeline_approver.sandbox.feldera import FelderaServer
 from support import names, processes
 from support.network import Fault, Network
 from support.stage import Stage, wait_until
 
+IS_LONG = True
 TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")
 SLOW = (Fault.STALLED, Fault.BLACK_HOLE)
 """Only their time-out tells; it is longer than this test wants to wait for a third one in a row."""
@@ -42,6 +44,16 @@ CASES = [
     *(Case(fault, tls=False) for fault in Fault if fault not in (Fault.NONE, Fault.GARBLED)),
     *(Case(fault, tls=True) for fault in IN_TLS),
 ]
+
+
+NAMES = ["near", *(case.name for case in CASES), "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All of them together: one operator."""
+
+    where: str = SANDBOX
 
 
 @dataclass(slots=True)
@@ -118,52 +130,41 @@ async def break_and_heal(line: Line, is_broken: asyncio.Event) -> list[str]:
     return wrong
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, "asyncio.Task[list[str]]"]]:
-    """What is wrong at the end of each case."""
-    folder = tmp_path_factory.mktemp("network")
+async def tell(case: Story, open_stage: Open, folder: Path) -> dict[str, list[str]]:
+    """What is wrong at the end, by connection, and with the log."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    async with Stage(folder) as stage:
-        with_tls = FelderaServer(lag_seconds=0.01, step_seconds=0.02, ssl_context=context)
+    with_tls = FelderaServer(lag_seconds=0.01, step_seconds=0.02, ssl_context=context)
+    async with open_stage(case.where) as stage, contextlib.AsyncExitStack() as stack:
         await with_tls.start()
-        networks: list[Network] = []
-        try:
-            lines = []
-            for case in CASES:
-                feldera = with_tls if case.tls else stage.feldera
-                network = Network(int(feldera.url.rpartition(":")[2]), name=folder / case.name)
-                networks.append(network)
-                await network.__aenter__()
-                feldera.add(case.name)
-                host = f"{case.name}{names.SUFFIX}" if case.fault is Fault.UNKNOWN_NAME else "127.0.0.1"
-                url = f"{'https' if case.tls else 'http'}://{host}:{network.port}"
-                data = {"url": url, **({"ca.crt": authority.cert_pem.bytes().decode()} if case.tls else {})}
-                stage.kube.put(build_secret(case.name, data))
-                stage.create(case.name, connectionSecretRef={"name": case.name})
-                lines.append(Line(case, stage, feldera, network))
-            stage.feldera.add("near")
-            stage.create("near")
-            environ = {**os.environ, **stage.environ, **processes.ENVIRON}
-            async with processes.running(
-                TIMES, environ, folder / "operator.log", inside=functools.partial(names.resolve, folder)
-            ) as operator:
-                hit = [asyncio.Event() for _ in lines]
-                tasks = {
-                    line.name: asyncio.create_task(break_and_heal(line, event))
-                    for line, event in zip(lines, hit, strict=True)
-                }
-                tasks["near"] = asyncio.create_task(serve_the_healthy_one(stage, hit))
-                tasks["log"] = asyncio.create_task(listen(operator, list(tasks.values())))
-                yield tasks
-                for task in tasks.values():
-                    task.cancel()
-                await asyncio.gather(*tasks.values(), return_exceptions=True)
-        finally:
-            for network in networks:
-                await network.__aexit__()
-            await with_tls.stop()
+        stack.push_async_callback(with_tls.stop)
+        lines = []
+        for each in CASES:
+            feldera = with_tls if each.tls else stage.feldera
+            network = Network(int(feldera.url.rpartition(":")[2]), name=folder / each.name)
+            await stack.enter_async_context(network)
+            feldera.add(each.name)
+            host = f"{each.name}{names.SUFFIX}" if each.fault is Fault.UNKNOWN_NAME else "127.0.0.1"
+            url = f"{'https' if each.tls else 'http'}://{host}:{network.port}"
+            data = {"url": url, **({"ca.crt": authority.cert_pem.bytes().decode()} if each.tls else {})}
+            stage.kube.put(build_secret(each.name, data))
+            stage.create(each.name, connectionSecretRef={"name": each.name})
+            lines.append(Line(each, stage, feldera, network))
+        stage.feldera.add("near")
+        stage.create("near")
+        environ = {**os.environ, **stage.environ, **processes.ENVIRON}
+        inside = functools.partial(names.resolve, folder)
+        async with processes.running(TIMES, environ, folder / "operator.log", inside=inside) as operator:
+            broken = [asyncio.Event() for _ in lines]
+            told = await asyncio.gather(
+                serve_the_healthy_one(stage, broken), *map(break_and_heal, lines, broken), return_exceptions=True
+            )
+            operator.terminate()
+            code = await operator.ended()
+    of_log = [*operator.complaints(), *([f"exit code {code}"] if code else [])]
+    wrong = {name: it if isinstance(it, list) else [str(it)] for name, it in zip(NAMES, told, strict=False)}
+    return {**wrong, "log": of_log}
 
 
 def build_secret(name: str, data: dict[str, str]) -> dict[str, object]:
@@ -187,17 +188,10 @@ async def serve_the_healthy_one(stage: Stage, hit: list[asyncio.Event]) -> list[
     return [] if len(reached) == rounds else [f"{len(reached)} approvals in {rounds} rounds"]
 
 
-async def listen(operator: processes.Operator, others: list["asyncio.Task[list[str]]"]) -> list[str]:
-    """The operator lives until all is done, says nothing that a healthy one does not say, and ends in peace."""
-    await asyncio.gather(*others, return_exceptions=True)
-    operator.terminate()
-    code = await operator.ended()
-    return [*operator.complaints(), *([f"exit code {code}"] if code else [])]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("name", [*(case.name for case in CASES), "near", "log"])
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", [Story()], ids=[""])
 async def test_a_network_that_lies_leads_to_no_wrong_approval_and_holds_up_nobody_else(
-    name: str, told: dict[str, "asyncio.Task[list[str]]"]
+    case: Story, name: str, outcomes: Outcomes
 ) -> None:
-    assert await told[name] == []
+    assert (await outcomes[case])[name] == []

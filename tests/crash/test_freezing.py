@@ -1,14 +1,12 @@
 """A frozen operator that wakes up does not act on what it knew, while another one has carried the decision out."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from crash.conftest import REAL, SANDBOX, Case, build_params
+from crash.conftest import REAL, SANDBOX, Case, Open, Outcomes, build_params
 from crash.points import points
 from crash.story import Story, freeze
-from support.stage import Stage
 
 ON_REAL = (
     "before the intent is written",
@@ -26,13 +24,12 @@ CASES = [
 ]
 
 
-async def tell(case: Case, stage: Stage, folder: Path) -> list[str]:
-    return await freeze(Story(stage, folder, act=case.act), case.point)
+async def tell(case: Case, open_stage: Open, folder: Path) -> list[str]:
+    async with open_stage(case.where, approve_style=case.style) as stage:
+        return await freeze(Story(stage, folder, act=case.act), case.point)
 
 
-@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("case", build_params(CASES))
-async def test_a_frozen_operator_does_nothing_when_it_wakes(
-    case: Case, outcomes: dict[Case, "asyncio.Task[list[str]]"]
-) -> None:
+async def test_a_frozen_operator_does_nothing_when_it_wakes(case: Case, outcomes: Outcomes) -> None:
     assert await outcomes[case] == []
