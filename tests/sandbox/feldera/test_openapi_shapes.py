@@ -1,13 +1,6 @@
-"""What the simulated server says is what Feldera's own description of its API describes, but for known deviations.
+"""What the simulated server says is what Feldera's own description of its API describes, but for known deviations."""
 
-The description is not part of this repository: FELDERA_OPENAPI names the file (version 3.0 of OpenAPI, JSON).
-"""
-
-import json
-import os
-import re
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,72 +8,20 @@ import jsonschema
 import pytest
 
 from pipeline_approver.sandbox.feldera import pipeline_diff
+from pipeline_approver.sandbox.feldera.cluster import ClusterRoutes
+from pipeline_approver.sandbox.feldera.routes import PipelineRoutes
+from support.openapi import DESCRIBED_VERSION, UNDESCRIBED_KEYS, UNDESCRIBED_ROUTES, Description, load_description
 
 Start = Callable[..., Awaitable[Any]]
-
-# What real servers say although the description does not know it.
-UNDESCRIBED_KEYS = {"bootstrap_policy", "silent_bootstrap", "concurrent_bootstrap"}
-UNDESCRIBED_ANSWERS = {
-    ("post", "/v0/pipelines/{pipeline_name}/approve", 202): "the answer that older documentation promised",
-    ("post", "/v0/pipelines/{pipeline_name}/approve", 401): "plain text around JSON",
-    ("post", "/v0/pipelines/{pipeline_name}/approve", 403): "an error without details",
-    ("post", "/v0/pipelines/{pipeline_name}/checkpoint", 501): "the edition without checkpoints",
-    ("post", "/v0/pipelines/{pipeline_name}/pause", 503): "an interaction with a pipeline that is not there",
-}
-
-
-class Description:
-    """The OpenAPI file as JSON schemas."""
-
-    def __init__(self, path: Path) -> None:
-        self.document = json.loads(path.read_text())
-        self.components = _as_json_schema(self.document["components"])
-
-    def check(self, response: httpx.Response) -> None:
-        """Fail unless the answer is described for this request, or is a known deviation."""
-        method, path = response.request.method.lower(), response.request.url.path
-        template = re.sub(r"^/v0/pipelines/[^/]+", "/v0/pipelines/{pipeline_name}", path)
-        described = self.document["paths"][template][method]["responses"].get(str(response.status_code))
-        if described is None:
-            assert (method, template, response.status_code) in UNDESCRIBED_ANSWERS, response.text
-            return
-        content = described.get("content", {}).get("application/json")
-        if content is not None:
-            self.validate(response.json(), content["schema"])
-
-    def validate(self, value: Any, schema: dict[str, Any]) -> None:
-        whole = {**_as_json_schema(schema), "components": self.components}
-        jsonschema.Draft202012Validator(whole).validate(value)
-
-    def keys(self, name: str) -> set[str]:
-        """All properties of an object made of several."""
-        parts = [self.document["components"]["schemas"][name]]
-        found: set[str] = set()
-        while parts:
-            part = parts.pop()
-            found |= set(part.get("properties", {}))
-            for one in part.get("allOf", []):
-                reference = one.get("$ref", "").rsplit("/", 1)[-1]
-                parts.append(self.document["components"]["schemas"][reference] if reference else one)
-        return found
-
-
-def _as_json_schema(schema: Any) -> Any:
-    """OpenAPI's `nullable` as a choice; the rest means the same in JSON Schema."""
-    if isinstance(schema, list):
-        return [_as_json_schema(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {key: _as_json_schema(value) for key, value in schema.items() if key not in {"nullable", "example"}}
-    return {"anyOf": [result, {"type": "null"}]} if schema.get("nullable") is True else result
 
 
 @pytest.fixture(scope="module")
 def description() -> Description:
-    path = os.environ.get("FELDERA_OPENAPI")
-    if not path:
-        pytest.skip("FELDERA_OPENAPI IS NOT SET: THE SIMULATED FELDERA IS NOT COMPARED WITH ITS DESCRIPTION")
-    return Description(Path(path))
+    return load_description()
+
+
+def test_the_description_is_of_the_version_whose_deviations_are_listed(description: Description) -> None:
+    assert description.document["info"]["version"] == DESCRIBED_VERSION
 
 
 async def test_pipelines_in_all_states_look_as_described(site: Start, description: Description) -> None:
@@ -103,7 +44,7 @@ async def test_pipelines_in_all_states_look_as_described(site: Start, descriptio
         response = await here.client.get("/v0/pipelines", params={"selector": selector})
         description.check(response)
         for row in response.json():
-            assert set(row) - description.keys("PipelineSelectedInfo") == UNDESCRIBED_KEYS
+            assert set(row) - description.keys("PipelineSelectedInfo") == set(UNDESCRIBED_KEYS)
         description.check(await here.client.get("/v0/pipelines/Running", params={"selector": selector}))
     waiting = await here.get("AwaitingApproval")
     diff = waiting["deployment_runtime_status_details"]["approval_diff"]
@@ -187,3 +128,76 @@ async def test_the_installation_is_as_described(site: Start, description: Descri
     response = await here.post("orders", "approve")
     assert response.status_code == 202
     description.check(response)
+
+
+PROGRAM = {"program_code": "CREATE TABLE t (a INT);"}
+
+# Every route of the simulated server: a request that it answers well.
+ROUTES: dict[tuple[str, str], dict[str, Any]] = {
+    ("GET", "/healthz"): {},
+    ("GET", "/v0/cluster_healthz"): {},
+    ("GET", "/v0/config"): {},
+    ("GET", "/v0/config/session"): {},
+    ("GET", "/v0/pipelines"): {},
+    ("POST", "/v0/pipelines"): {"json": {"name": "new", **PROGRAM}},
+    ("GET", "/v0/pipelines/{name}"): {},
+    ("PUT", "/v0/pipelines/{name}"): {"name": "stopped", "json": {"name": "stopped", **PROGRAM}},
+    ("PATCH", "/v0/pipelines/{name}"): {"name": "stopped", "json": PROGRAM},
+    ("DELETE", "/v0/pipelines/{name}"): {"name": "cleared"},
+    ("POST", "/v0/pipelines/{name}/activate"): {"name": "standby"},
+    ("POST", "/v0/pipelines/{name}/approve"): {"name": "waiting"},
+    ("POST", "/v0/pipelines/{name}/checkpoint"): {},
+    ("GET", "/v0/pipelines/{name}/checkpoint_status"): {},
+    ("GET", "/v0/pipelines/{name}/checkpoints"): {},
+    ("POST", "/v0/pipelines/{name}/clear"): {"name": "stopped"},
+    ("POST", "/v0/pipelines/{name}/diff"): {"json": PROGRAM},
+    ("POST", "/v0/pipelines/{name}/dismiss_error"): {"name": "stopped"},
+    ("GET", "/v0/pipelines/{name}/logs"): {},
+    ("POST", "/v0/pipelines/{name}/pause"): {},
+    ("POST", "/v0/pipelines/{name}/resume"): {},
+    ("POST", "/v0/pipelines/{name}/start"): {"name": "idle", "params": {"bootstrap_policy": "await_approval"}},
+    ("GET", "/v0/pipelines/{name}/stats"): {},
+    ("POST", "/v0/pipelines/{name}/stop"): {"name": "running", "params": {"force": "true"}},
+    ("POST", "/v0/pipelines/{name}/update_runtime"): {"name": "idle"},
+}
+
+
+async def test_every_route_answers_as_described(site: Start, description: Description) -> None:
+    here = await site()
+    for name in ("orders", "running"):
+        here.server.add(name, program=PROGRAM["program_code"])
+    for name in ("stopped", "idle"):
+        here.server.add(name, program=PROGRAM["program_code"], state="Stopped")
+    here.server.add("cleared", state="Stopped", checkpointed=False)
+    here.server.add("standby", state="Standby")
+    here.server.add("waiting", state="AwaitingApproval")
+    tables = (PipelineRoutes(here.server.manager), ClusterRoutes(world=here.server.world, gate=here.server.gate))
+    assert set(ROUTES) == {(route.method, route.path) for table in tables for route in table.table()}
+    # Last what changes most.
+    last = ("update_runtime", "start", "clear", "stop", "{name}")
+    for method, template in sorted(ROUTES, key=lambda route: (route[1].endswith(last), route[0] != "GET", route)):
+        options = dict(ROUTES[(method, template)])
+        path = template.replace("{name}", options.pop("name", "orders"))
+        request = here.client.build_request(method, path, **options)
+        response = await here.client.send(request)
+        assert response.is_success, (method, path, response.text)
+        if (method.lower(), template) not in UNDESCRIBED_ROUTES:
+            description.check_request(request)
+            description.check(response)
+
+
+async def test_the_comparison_finds_what_is_not_described(site: Start, description: Description) -> None:
+    here = await site()
+    here.server.add("orders")
+    row = await here.get("orders")
+    request = here.client.build_request("GET", "/v0/pipelines/orders", params={"selector": "status"})
+    description.check(httpx.Response(200, json=row, request=request))
+    for spoilt in ({**row, "deployment_status": "Teleporting"}, {**row, "program_version": "7"}, {}, []):
+        with pytest.raises(jsonschema.ValidationError):
+            description.check(httpx.Response(200, json=spoilt, request=request))
+    for params in ({"selector": "some"}, {"colour": "red"}):
+        with pytest.raises((AssertionError, jsonschema.ValidationError)):
+            description.check_request(here.client.build_request("GET", "/v0/pipelines/orders", params=params))
+    for method, path in (("POST", "/v0/pipelines/orders"), ("POST", "/v0/pipelines/orders/reject")):
+        with pytest.raises(KeyError):
+            description.check_request(here.client.build_request(method, path))
