@@ -18,8 +18,10 @@ TOOLS := $(VENV)/.tools
 demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
 
+# Each worker has servers of its own; most of the time is spent waiting for processes.
+JOBS ?= $(shell nproc)
 test: $(TOOLS)
-	$(BIN)/pytest -m "not e2e" $(ARGS)
+	$(BIN)/pytest -m "not e2e" --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 e2e: $(TOOLS)
 	$(BIN)/pytest -m e2e $(ARGS)
