@@ -12,12 +12,12 @@ def render_time(moment: Moment) -> str:
 
 
 def parse_time(text: object) -> Moment | None:
-    """An aware moment, or None for anything that is not one."""
+    """An aware moment, or None for anything that is not one; fractions of a second are cut, as when it is written."""
     if not isinstance(text, str):
         return None
     try:
         moment = datetime.datetime.fromisoformat(text)
-        return moment.astimezone(datetime.UTC) if moment.tzinfo else None
+        return moment.astimezone(datetime.UTC).replace(microsecond=0) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
