@@ -69,6 +69,7 @@ async def test_a_defect_in_one_connection_is_reported_there_and_ends_nothing(
 ) -> None:
     found, supervisor = connections
     feeds = {name: found.find(ConnectionKey("shop", name)) for name in SECRETS}
+    found.start()
     problem = await wait_until(lambda: feeds["bad"].problem, "the problem is reported")
     assert problem.reason == "InternalError"
     await wait_until(lambda: feeds["good"].observe("orders").absent, "the other connection is polled")

@@ -151,7 +151,7 @@ def test_other_names_are_refused(name: str) -> None:
 
 def test_a_decision_and_its_history_have_the_same_fields() -> None:
     live, past = STATUS["decision"]["properties"], STATUS["history"]["items"]["properties"]
-    assert set(live) - set(past) == {"attempts", "retryAt", "checkpoint"}
+    assert set(live) - set(past) == {"attempts", "unanswered", "retryAt", "checkpoint"}
     assert set(past) - set(live) == {"checkpoint_sequence_number"}
     assert all(past[name] == live[name] for name in set(past) & set(live))
 

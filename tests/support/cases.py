@@ -77,7 +77,7 @@ class World:
                 self.case = replace(self.case, observation=replace(self.case.observation, view=value))
             elif name in ("absent", "program", "program_problem", "problem"):
                 self.case = replace(self.case, observation=replace(self.case.observation, **{name: value}))
-            elif name in ("rules", "duplicate_of", "released", "now"):
+            elif name in ("rules", "duplicate_of", "released", "now", "is_news", "pause"):
                 self.case = replace(self.case, **{name: value})
             elif name == "checkpoint":
                 self.case = replace(self.case, resource=replace(self.case.resource, checkpoint=CheckpointMode(value)))

@@ -41,6 +41,7 @@ def fullest_status() -> status.Status:
         reason="r" * resource.REASON_LENGTH,
         message="m" * conditions.MESSAGE_LENGTH,
         attempts=3,
+        unanswered=True,
         retry_at=NOW,
         checkpoint=status.CheckpointStep.DURABLE,
     )
@@ -53,7 +54,7 @@ def fullest_status() -> status.Status:
         outcome=status.Outcome.STOPPED,
         checkpoint_sequence_number=0,
     )
-    ended = dataclasses.replace(decision, attempts=0, retry_at=None, checkpoint=None)
+    ended = dataclasses.replace(decision, attempts=0, unanswered=False, retry_at=None, checkpoint=None)
     found = {part: tuple(f"{name}{i}" for i in range(change.SHOWN_NAMES + 1)) for part in change.Part}
     difference = change.Change(parts=found, computed=False, error="e" * 9999, unknown=("k" * 9999,))
     program = observation.Program(program_code="", udf_rust="", udf_toml="")

@@ -17,8 +17,9 @@ STOPPING = "Stopping"
 PROVISIONED = "Provisioned"
 RUNNING = ("Running", "Paused")
 """Feldera's words for a pipeline that has come up; also the desired states under which one may be approved."""
-COMING_UP = ("Initializing", "Bootstrapping", "ConcurrentBootstrapping", "Synchronizing", "Replaying")
-"""Feldera's words for a pipeline that has left AwaitingApproval and is on its way."""
+APPROVED = ("Bootstrapping", "ConcurrentBootstrapping", "Synchronizing", "Replaying")
+"""Feldera's words for a pipeline that was approved and is on its way. Initializing is none of them: a process that
+was started again says so too, and may ask once more."""
 
 
 class OneShot(enum.StrEnum):
@@ -80,6 +81,18 @@ class Case:
     """`namespace/name` of the older Pipeline that stands for the same Feldera pipeline."""
     released: frozenset[str] = frozenset()
     """Annotations that were seen with another value since their present one was used up."""
+    is_news: bool = True
+    """Whether Feldera was asked after this process learned of the status, or wrote it."""
+    pause: datetime.timedelta | None = None
+    """What is left of the pause before the decision may be sent again, by a clock that cannot be set; None: the
+    time in the status counts as it is."""
+
+    @property
+    def retry_at(self) -> Moment | None:
+        """Before this time no further call is made for the decision."""
+        if self.pause is not None:
+            return self.now + self.pause
+        return self.status.decision.retry_at if self.status.decision else None
 
     @property
     def status(self) -> Status:

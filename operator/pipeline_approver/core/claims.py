@@ -1,6 +1,6 @@
 """What the annotations of a Pipeline claim about the request that waits, if any."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline_approver.core.case import Case, OneShot
@@ -61,6 +61,11 @@ def _judge(case: Case, annotation: str, token: Token, *, used: str, request: Req
         return Claim(annotation=annotation, token=token, ignored=entry, spent=spent)
 
     silent = Claim(annotation=annotation, token=token)
+    if case.duplicate_of:
+        return silent
+    if case.observation.problem is not None and token.kind is not TokenKind.INVALID:
+        # Feldera is silent: what was said of this value before still stands.
+        return replace(silent, ignored=_find_known(case, silent))
     is_used = token.text != "" and token.text == used
     match token.kind:
         case TokenKind.NONE:
@@ -91,11 +96,11 @@ def _judge_one_shot(case: Case, silent: Claim, ignore: Ignore, *, is_used: bool,
     if setting is OneShot.NEVER:
         return ignore("OneShotRefused", "this operator accepts only request ids and digests")
     if is_used:
+        if request is None:
+            return replace(silent, ignored=_find_known(case, silent, "SetTooEarly"))
         decision = case.status.decision
-        if request is None or (
-            decision is not None and decision.request_id == request.id and not _has_failed(decision, request)
-        ):
-            # Nothing is asked, or only what has been answered: Feldera may show a request for a while after that.
+        if decision is not None and decision.request_id == request.id and not _has_failed(decision, request):
+            # Only what has been answered is asked: Feldera may show a request for a while after that.
             return silent
         return ignore("UsedUp", f"it was used up before; set it to {request.id}, or to true@<a new word>")
     if setting is OneShot.WAITING:
@@ -111,6 +116,13 @@ def _past_ids(case: Case) -> set[str]:
     status = case.status
     ids = {decision.request_id for decision in status.history}
     return ids | ({status.decision.request_id} if status.decision else set())
+
+
+def _find_known(case: Case, claim: Claim, *reasons: str) -> Ignored | None:
+    """What the status says of a value that is ignored, if it is for one of some reasons (all, if none is given)."""
+    value = clip(claim.token.text, VALUE_LENGTH)
+    known = (it for it in case.status.ignored if (it.annotation, it.value) == (claim.annotation, value))
+    return next((it for it in known if not reasons or it.reason in reasons), None)
 
 
 def _has_failed(decision: Decision | None, request: Request) -> bool:

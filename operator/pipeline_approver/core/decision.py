@@ -54,6 +54,7 @@ def decide(case: Case) -> Plan:
     request = requests.find_request(case)
     handled = claims.release_tokens(case)
     approve, reject = claims.judge_claims(case, request=request, handled=handled)
+    handled = replace(handled, **{claim.annotation: claim.token.text for claim in (approve, reject) if claim.spent})
     inquiry = Inquiry(case=case, request=request, handled=handled, approve=approve, reject=reject)
     step = next(answer for rule in RULES if (answer := rule(inquiry)) is not None)
     if step.unchanged:
@@ -73,6 +74,11 @@ def wait_for_first_word(inquiry: Inquiry) -> Step | None:
     """Not known yet is neither yes nor no."""
     case = inquiry.case
     return Step(unchanged=True) if not case.known and case.observation.problem is None else None
+
+
+def wait_for_news(inquiry: Inquiry) -> Step | None:
+    """Another process has written the status since Feldera was asked: it may have known more than we do."""
+    return None if inquiry.case.is_news else Step(unchanged=True)
 
 
 def wait_for_connection(inquiry: Inquiry) -> Step | None:
@@ -110,8 +116,8 @@ def follow_decision(inquiry: Inquiry) -> Step | None:
 
 
 def wait_without_request(inquiry: Inquiry) -> Step | None:
-    """Nothing waits; a `true` that the operator accepts only for shown requests is used up unused."""
-    return _spend_unused(inquiry) if inquiry.request is None else None
+    """Nothing waits."""
+    return Step() if inquiry.request is None else None
 
 
 # What forbids deciding.
@@ -204,12 +210,13 @@ def honour_approve(inquiry: Inquiry) -> Step | None:
 
 def wait(inquiry: Inquiry) -> Step | None:
     """Nobody decided."""
-    return _spend_unused(inquiry)
+    return Step()
 
 
 RULES: tuple[Rule, ...] = (
     leave_deleted,
     wait_for_first_word,
+    wait_for_news,
     wait_for_connection,
     refuse_duplicate,
     read_program,
@@ -255,6 +262,7 @@ def _attempt(inquiry: Inquiry, decision: Decision) -> Step:
         decision,
         outcome=Outcome.SENDING,
         attempts=attempt,
+        unanswered=True,
         retry_at=round_up(inquiry.case.now + inquiry.case.rules.settle),
         message="" if attempt == 1 else decision.message,
     )
@@ -270,14 +278,12 @@ def _attempt(inquiry: Inquiry, decision: Decision) -> Step:
     return Step(decision=recorded, action=act, keep_request=request is not None)
 
 
-def _spend_unused(inquiry: Inquiry) -> Step:
-    spent = {claim.annotation: claim.token.text for claim in (inquiry.approve, inquiry.reject) if claim.spent}
-    return Step(handled=replace(inquiry.handled, **spent) if spent else None)
-
-
 def _next_status(inquiry: Inquiry, step: Step) -> Status:
     case, before = inquiry.case, inquiry.case.status
-    request = inquiry.request or (before.request if step.keep_request else None)
+    facts = present.describe_pipeline(case)
+    # A request belongs to the deployment that the status speaks of, and is not carried over to the next one.
+    kept = before.request if step.keep_request and present.is_same_deployment(facts, before.pipeline) else None
+    request = inquiry.request or kept
     if case.duplicate_of:
         request = None
     decision = step.decision or before.decision
@@ -287,7 +293,7 @@ def _next_status(inquiry: Inquiry, step: Step) -> Status:
     status = replace(
         before,
         observed_generation=case.resource.generation,
-        pipeline=present.describe_pipeline(case),
+        pipeline=facts,
         request=request,
         handled=step.handled or inquiry.handled,
         ignored=tuple(c.ignored for c in (inquiry.approve, inquiry.reject) if c.ignored is not None),

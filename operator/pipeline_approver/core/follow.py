@@ -4,8 +4,8 @@ import datetime
 from dataclasses import dataclass, replace
 
 from pipeline_approver.core.case import (
+    APPROVED,
     AWAITING_APPROVAL,
-    COMING_UP,
     PROVISIONED,
     RUNNING,
     STOPPED,
@@ -14,6 +14,7 @@ from pipeline_approver.core.case import (
     Problem,
     ReadCheckpoint,
     RequestCheckpoint,
+    Rules,
 )
 from pipeline_approver.core.change import clip
 from pipeline_approver.core.conditions import CHECKPOINT_DURABLE, MESSAGE_LENGTH, find_condition
@@ -31,6 +32,8 @@ from pipeline_approver.core.status import (
 )
 from pipeline_approver.core.times import Moment
 
+LONGEST_PAUSE = datetime.timedelta(minutes=5)
+"""No pause that is written into a status is longer; `Retry-After` is cut to it as well."""
 SOONEST_CHECKPOINT_READ = datetime.timedelta(seconds=1)
 LATEST_CHECKPOINT_READ = datetime.timedelta(minutes=5)
 
@@ -64,6 +67,26 @@ def follow_decision(case: Case) -> Step | None:
     if decision.outcome is Outcome.BOOTSTRAPPED:
         return _follow_checkpoint(case, decision)
     return None
+
+
+def measure_pause(decision: Decision, *, now: Moment, rules: Rules, own: bool) -> datetime.timedelta:
+    """How long to wait before a decision that was recorded just now may be sent again.
+
+    `own`: this process has recorded it, so the time in it is by the same clock. Another process may have a clock that
+    is wrong by any amount, and a call under way: what counts then is how long that may take, from the moment when its
+    record was seen.
+    """
+    if decision.retry_at is None:
+        return datetime.timedelta()
+    left = max(decision.retry_at - now, datetime.timedelta())
+    if own:
+        return left
+    least = datetime.timedelta()
+    if decision.outcome is Outcome.SENT:
+        least = rules.resend
+    elif decision.unanswered:
+        least = rules.settle
+    return min(max(left, least), max(LONGEST_PAUSE, least))
 
 
 def record_decision(before: Status, decision: Decision | None) -> Status:
@@ -105,9 +128,9 @@ def _follow_approval(case: Case, decision: Decision) -> Step:
         return _finish_bootstrap(case, decision)
     if view.deployment_error is not None and view.resources_desired_status != PROVISIONED:
         return _end(decision, Outcome.FAILED, _explain_error(view))
-    if decision.outcome is Outcome.SENDING and view.status in COMING_UP:
+    if decision.outcome is Outcome.SENDING and view.status in APPROVED:
         message = "Feldera's answer is not known, but the pipeline has left AwaitingApproval"
-        return Step(decision=replace(decision, outcome=Outcome.SENT, message=message))
+        return Step(decision=replace(decision, outcome=Outcome.SENT, unanswered=False, message=message))
     return Step(keep_request=True)
 
 
@@ -123,14 +146,14 @@ def _follow_waiting(case: Case, decision: Decision, view: PipelineView) -> Step:
     if case.resource.suspend:
         hold = Problem(reason="Suspended", message="spec.suspend is true, so the decision is not sent")
         return Step(hold=hold, keep_request=True)
-    if decision.retry_at is not None and case.now < decision.retry_at:
-        return Step(recheck_at=decision.retry_at, keep_request=True)
+    if case.retry_at is not None and case.now < case.retry_at:
+        return Step(recheck_at=case.retry_at, keep_request=True)
     return Step(attempt=decision)
 
 
 def _finish_bootstrap(case: Case, decision: Decision) -> Step:
     message = decision.message if decision.outcome is Outcome.SENT else ""
-    done = replace(decision, outcome=Outcome.BOOTSTRAPPED, message=message, retry_at=None)
+    done = replace(decision, outcome=Outcome.BOOTSTRAPPED, message=message, unanswered=False, retry_at=None)
     if case.resource.checkpoint is CheckpointMode.NEVER:
         return Step(decision=done)
     if case.status.checkpoint_sequence_number is not None:
@@ -154,7 +177,7 @@ def _follow_rejection(case: Case, decision: Decision) -> Step:
         return _end(decision, Outcome.STOPPED, "")
     if view.status == AWAITING_APPROVAL:
         return _follow_waiting(case, decision, view)
-    if view.status in (*RUNNING, *COMING_UP) and view.resources_desired_status == PROVISIONED:
+    if view.status in (*RUNNING, *APPROVED) and view.resources_desired_status == PROVISIONED:
         return _end(decision, Outcome.SUPERSEDED, "somebody else approved before the pipeline could be stopped")
     return Step(keep_request=True)
 
@@ -174,8 +197,8 @@ def _follow_checkpoint(case: Case, decision: Decision) -> Step | None:
         return Step(decision=lost)
     if view.status not in RUNNING or case.resource.suspend:
         return None
-    if decision.retry_at is not None and case.now < decision.retry_at:
-        return Step(recheck_at=decision.retry_at)
+    if case.retry_at is not None and case.now < case.retry_at:
+        return Step(recheck_at=case.retry_at)
     if decision.checkpoint is CheckpointStep.PENDING:
         return Step(action=RequestCheckpoint(request_id=decision.request_id))
     number = case.status.checkpoint_sequence_number
@@ -199,9 +222,11 @@ def checkpoint_interval(case: Case) -> datetime.timedelta:
 def _end_elsewhere(decision: Decision, view: PipelineView) -> Step:
     """The deployment that was judged is gone."""
     if view.deployment_id is None:
-        if view.deployment_error is not None:
+        if view.deployment_error is not None and decision.outcome is Outcome.SENT:
             return _end(decision, Outcome.FAILED, _explain_error(view))
-        what = "the pipeline was stopped before it had bootstrapped"
+        # Whose error it is nobody knows: a later deployment may have come and died unseen.
+        error = f"; its last error is {_explain_error(view)}" if view.deployment_error is not None else ""
+        what = f"the pipeline was stopped before it had bootstrapped{error}"
         return _end(decision, Outcome.SUPERSEDED, what)
     return _end(
         decision,
@@ -212,7 +237,8 @@ def _end_elsewhere(decision: Decision, view: PipelineView) -> Step:
 
 
 def _end(decision: Decision, outcome: Outcome, message: str) -> Step:
-    return Step(decision=replace(decision, outcome=outcome, message=clip(message, MESSAGE_LENGTH), retry_at=None))
+    ended = replace(decision, outcome=outcome, message=clip(message, MESSAGE_LENGTH), unanswered=False, retry_at=None)
+    return Step(decision=ended)
 
 
 def _explain_error(view: PipelineView) -> str:

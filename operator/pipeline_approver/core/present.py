@@ -78,6 +78,11 @@ def describe_pipeline(case: Case) -> PipelineFacts | None:
     )
 
 
+def is_same_deployment(facts: PipelineFacts | None, before: PipelineFacts | None) -> bool:
+    """Whether two descriptions speak of one deployment."""
+    return (facts and (facts.id, facts.deployment_id)) == (before and (before.id, before.deployment_id))
+
+
 Verdicts = tuple[bool | None, str, str]
 
 
@@ -136,7 +141,9 @@ def _describe_approval(case: Case, status: Status, hold: Problem | None) -> Cond
     if case.observation.problem is not None:
         # Feldera is silent: what was asked before still stands.
         before = find_condition(status.conditions, APPROVAL_REQUIRED)
-        return before or build_condition(APPROVAL_REQUIRED, None, "NotKnown", "Feldera was not reached yet")
+        if before is not None and (request is not None or before.status != str(True)):
+            return before
+        return build_condition(APPROVAL_REQUIRED, None, "NotKnown", "Feldera was not reached yet")
     notes = [entry.message for entry in status.ignored]
     if request is not None and decision is not None and decision.request_id == request.id:
         if decision.outcome is Outcome.SENDING:

@@ -81,6 +81,8 @@ def settle(case: Case, action: Act | RequestCheckpoint | ReadCheckpoint, answer:
             return case.status
         settled = _settle_checkpoint(case, decision, answer)
     status = case.status
+    if settled == decision and not isinstance(answer, Accepted):
+        return status
     if isinstance(answer, Accepted) and answer.number is not None:
         status = replace(
             status,
@@ -90,11 +92,18 @@ def settle(case: Case, action: Act | RequestCheckpoint | ReadCheckpoint, answer:
     status = record_decision(status, settled)
     if settled.outcome is not Outcome.SENDING and isinstance(action, Act) and not isinstance(answer, Refused):
         status = replace(status, request=None)
-    status = replace(status, pipeline=present.describe_pipeline(case), observed_generation=case.resource.generation)
+    facts = present.describe_pipeline(case)
+    if facts is not None and facts.deployment_id == settled.deployment_id:
+        # Another deployment is another story: the next decision tells it.
+        status = replace(status, pipeline=facts)
+    status = replace(status, observed_generation=case.resource.generation)
     return present.present(case, status, hold=None)
 
 
 def _settle_call(case: Case, decision: Decision, answer: Answer) -> Decision:
+    if isinstance(answer, Ambiguous):
+        return _tell(decision, f"{answer.message}; reading the pipeline before trying again")
+    decision = replace(decision, unanswered=False)
     match answer:
         case Accepted():
             resend = round_up(case.now + case.rules.resend)
@@ -105,14 +114,12 @@ def _settle_call(case: Case, decision: Decision, answer: Answer) -> Decision:
             back_off = min(datetime.timedelta(seconds=2 ** min(decision.attempts - 1, 10)), LONGEST_BACKOFF)
             pause = max(retry_after or back_off, back_off)
             return _tell(replace(decision, retry_at=round_up(case.now + pause)), message)
-        case Ambiguous(message=message):
-            return _tell(decision, f"{message}; reading the pipeline before trying again")
     return decision
 
 
 def _settle_checkpoint(case: Case, decision: Decision, answer: Answer) -> Decision:
     later = round_up(case.now + checkpoint_interval(case))
-    done = replace(decision, outcome=Outcome.BOOTSTRAPPED, retry_at=None)
+    done = replace(decision, outcome=Outcome.BOOTSTRAPPED, unanswered=False, retry_at=None)
     match answer:
         case Accepted(number=number) if number is not None:
             return replace(done, checkpoint=CheckpointStep.REQUESTED, message="")

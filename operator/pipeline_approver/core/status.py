@@ -101,6 +101,8 @@ class Decision:
     outputs: Outputs = Outputs.EMIT
     message: str = ""
     attempts: int = 0
+    unanswered: bool = False
+    """A call may be under way: it is about to be made, or nobody knows what became of it."""
     retry_at: Moment | None = None
     """No further call is made before this time; it covers calls whose fate is unknown."""
     checkpoint: CheckpointStep | None = None

@@ -1,10 +1,11 @@
 """The Pipelines as last seen: slim values, found by key, by connection, and by the Feldera pipeline they stand for."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline_approver.core.resource import APPROVE, REJECT, Resource
-from pipeline_approver.core.status import Handled
+from pipeline_approver.core.status import Handled, Status
 from pipeline_approver.core.tokens import Token
 
 
@@ -26,6 +27,12 @@ class Entry:
     resource: Resource
     released: frozenset[str] = frozenset()
     """Annotations that were seen with another value since the recorded one was used up."""
+    told_at: float | None = None
+    """When a status of another process was first seen here; what Feldera said before that may be older."""
+    decided_at: float = 0.0
+    """When the decision, as it stands, was first seen here."""
+    pause_until: float | None = None
+    """Until when the decision is not sent again; None while nobody has measured it."""
 
 
 Track = Callable[[Resource | None, Resource | None], None]
@@ -39,6 +46,7 @@ class Cache:
         self._track = track
         self._entries: dict[str, Entry] = {}
         self._names: dict[ConnectionKey, dict[str, set[str]]] = {}
+        self._namesakes: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,23 +61,40 @@ class Cache:
 
     def observe(self, resource: Resource) -> bool:
         """Take in a Pipeline as it was read. False when it is older than what is known already."""
-        entry = self._entries.get(resource.key)
+        entry, now = self._entries.get(resource.key), asyncio.get_running_loop().time()
+        if entry is not None and _is_older(resource.resource_version, entry.resource.resource_version):
+            return False
         if entry is not None and entry.resource.uid == resource.uid:
-            if _is_older(resource.resource_version, entry.resource.resource_version):
-                return False
             released = _carry_released(entry, resource)
             self._unlink(entry.resource, resource)
             self._track(entry.resource, resource)
+            if resource.status != entry.resource.status:
+                entry.told_at = now
+            if resource.status.decision != entry.resource.status.decision:
+                entry.decided_at, entry.pause_until = now, None
             entry.resource, entry.released = resource, released
         else:
             if entry is not None:
                 self.forget(resource.key)
-            entry = self._entries[resource.key] = Entry(resource, _find_released(resource))
+            told_at = now if resource.status != Status() else None
+            entry = Entry(resource, _find_released(resource), told_at=told_at, decided_at=now)
+            self._entries[resource.key] = entry
             self._track(None, resource)
-        self._names.setdefault(find_connection_key(resource), {}).setdefault(resource.pipeline_name, set()).add(
-            resource.key
-        )
+        names = self._names.setdefault(find_connection_key(resource), {})
+        names.setdefault(resource.pipeline_name, set()).add(resource.key)
+        self._namesakes.setdefault(resource.pipeline_name, set()).add(resource.key)
         return True
+
+    def observe_own(self, resource: Resource, *, told_at: float | None) -> Entry | None:
+        """Take in what this process has written to a version that another had last written to at `told_at`.
+
+        None when more has happened since, also to the Pipeline as a whole.
+        """
+        entry = self._entries.get(resource.key)
+        if entry is None or entry.resource.uid != resource.uid or not self.observe(resource):
+            return None
+        entry.told_at = told_at
+        return entry
 
     def forget(self, key: str) -> None:
         """Drop a Pipeline."""
@@ -86,14 +111,19 @@ class Cache:
         """Feldera's pipeline names on a connection, and the keys of the Pipelines that stand for each."""
         return self._names.get(connection, {})
 
+    def namesakes(self, pipeline_name: str) -> set[str]:
+        """The Pipelines that stand for a Feldera pipeline of this name, on any connection."""
+        return self._namesakes.get(pipeline_name, set())
+
     def _unlink(self, old: Resource, new: Resource | None) -> None:
         connection = find_connection_key(old)
         if new is not None and (find_connection_key(new), new.pipeline_name) == (connection, old.pipeline_name):
             return
         names = self._names[connection]
-        names[old.pipeline_name].discard(old.key)
-        if not names[old.pipeline_name]:
-            del names[old.pipeline_name]
+        for index in (names, self._namesakes):
+            index[old.pipeline_name].discard(old.key)
+            if not index[old.pipeline_name]:
+                del index[old.pipeline_name]
         if not names:
             del self._names[connection]
 

@@ -64,6 +64,17 @@ class Connections:
         self._meter = meter
         self._feeds: dict[ConnectionKey, Feed] = {}
         self._tasks: dict[ConnectionKey, asyncio.Task[None]] = {}
+        self._started = False
+
+    def start(self) -> None:
+        """Begin to poll. Before all Pipelines are known nothing is decided, so there is nothing to ask for."""
+        self._started = True
+        for key, feed in self._feeds.items():
+            self._open(key, feed)
+
+    def peek(self, key: ConnectionKey) -> Feed | None:
+        """The feed of a connection, if it is open."""
+        return self._feeds.get(key)
 
     def items(self) -> Iterable[tuple[ConnectionKey, Feed]]:
         """The open feeds."""
@@ -77,12 +88,16 @@ class Connections:
                 label=str(key),
                 interval_seconds=self._interval,
                 names=lambda: self._cache.names(key),
-                changed=lambda names: self._enqueue(key, names),
-                everything_changed=lambda: self._enqueue(key, list(self._cache.names(key))),
+                changed=self._enqueue,
+                everything_changed=lambda: self._enqueue(self._cache.names(key)),
                 measure=lambda seconds: self._meter.note_poll(str(key), seconds),
             )
-            self._tasks[key] = self._spawn(f"feed {key}", self._serve(key, feed))
+            if self._started:
+                self._open(key, feed)
         return feed
+
+    def _open(self, key: ConnectionKey, feed: Feed) -> None:
+        self._tasks[key] = self._spawn(f"feed {key}", self._serve(key, feed))
 
     def refuse(self, key: ConnectionKey, namespace: str) -> Problem | None:
         """Why a namespace may not use a connection."""
@@ -100,13 +115,15 @@ class Connections:
         used = set(self._cache.connections())
         for key in [key for key in self._feeds if key not in used]:
             del self._feeds[key]
-            self._tasks.pop(key).cancel()
+            task = self._tasks.pop(key, None)
+            if task is not None:
+                task.cancel()
             self._meter.forget_connection(str(key))
 
-    def _enqueue(self, key: ConnectionKey, names: Iterable[str]) -> None:
-        keys_by_name = self._cache.names(key)
-        for name in names:
-            for resource_key in keys_by_name.get(name, ()):
+    def _enqueue(self, names: Iterable[str]) -> None:
+        """Have pipelines looked at on every connection: one feed may tell that two are the same."""
+        for name in list(names):
+            for resource_key in sorted(self._cache.namesakes(name)):
                 self._queue.add(resource_key)
 
     async def _serve(self, key: ConnectionKey, feed: Feed) -> None:

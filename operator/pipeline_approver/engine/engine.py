@@ -84,7 +84,8 @@ class Engine:
         if before is not None and find_connection_key(before) != find_connection_key(resource):
             self._parts.connections.sweep()
         # Whom it displaces, or whom it no longer stands in the way of.
-        for other in {resource.key} | self._neighbours(before) | self._neighbours(resource):
+        names = {resource.pipeline_name} | ({before.pipeline_name} if before is not None else set())
+        for other in sorted({resource.key}.union(*map(cache.namesakes, names))):
             urgent = other == resource.key and self.synced and not _differs_in_status_only(before, resource)
             queue.add(other, lane=Lane.URGENT if urgent else Lane.BACKGROUND)
 
@@ -92,11 +93,6 @@ class Engine:
         """Have every Pipeline looked at, in the background."""
         for key in self._parts.cache.all_keys():
             self._parts.queue.add(key)
-
-    def _neighbours(self, resource: Resource | None) -> set[str]:
-        if resource is None:
-            return set()
-        return self._parts.cache.names(find_connection_key(resource)).get(resource.pipeline_name, set())
 
     async def _sync(self) -> None:
         while missing := await self._find_missing():
@@ -108,6 +104,7 @@ class Engine:
         self.synced = True
         log.info("all Pipelines are known: %d", len(self._parts.cache))
         self._on_synced()
+        self._parts.connections.start()
         spawn = self._parts.supervisor.spawn
         for lane, count in WORKERS.items():
             for number in range(count):

@@ -66,8 +66,20 @@ class Gaps:
         return Problem(reason=error.reason, message=f"this pipeline cannot be read, though others can: {error}")
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when Feldera was asked to when its answer was there: somewhere in between it is true."""
+
+    began: float
+    ended: float
+
+
 class Feed:
-    """What is known of the pipelines behind one connection."""
+    """What is known of the pipelines behind one connection.
+
+    Answers overtake each other. What counts of a pipeline is the answer to the latest question: one that was asked
+    before another's answer had arrived is dropped, since nobody can tell which of the two is newer.
+    """
 
     def __init__(
         self,
@@ -91,7 +103,12 @@ class Feed:
         self._everything_changed = everything_changed
         self._measure = measure
         self._views: dict[str, PipelineView] = {}
-        self._names_by_id: dict[str, str] = {}
+        self._listed = Span(-1.0, -1.0)
+        self._apart: dict[str, Span] = {}
+        """When Feldera was asked for what is known of a pipeline, where that is not from the last list."""
+        self._polled_at = -1.0
+        self._awaited: dict[str, None] = {}
+        """Names to report after the next poll, whatever it says: a set in order."""
         self._gaps = Gaps()
         self._failures = 0
         self._programs = Programs()
@@ -101,6 +118,11 @@ class Feed:
     def age(self) -> float:
         """Seconds since Feldera last answered a poll; since the feed was opened, when it never has."""
         return asyncio.get_running_loop().time() - self._succeeded_at
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether the connection was tried at all, well or not."""
+        return self._polled_at >= 0
 
     def observe(self, name: str) -> Observation:
         """What is known of one pipeline."""
@@ -114,17 +136,25 @@ class Feed:
             problem=self.problem or self._gaps.find_problem(name),
         )
 
-    def update(self, name: str, view: PipelineView | None) -> None:
-        """Take in a fresh single read; None means that the pipeline does not exist."""
+    def asked_at(self, name: str) -> float:
+        """When Feldera was asked for what is known of a pipeline, or in vain: what `observe` says is not older."""
+        failed = self.problem is not None or self._gaps.find_problem(name) is not None
+        return self._polled_at if failed else self._apart.get(name, self._listed).began
+
+    def await_news(self, name: str) -> None:
+        """Have a pipeline reported after the next poll, also when nothing has changed."""
+        self._awaited[name] = None
+
+    def update(self, name: str, view: PipelineView | None, *, began: float) -> None:
+        """Take in a single read that began at a time; None means that the pipeline does not exist."""
+        if began < self._apart.get(name, self._listed).ended:
+            return
+        self._apart[name] = Span(began, asyncio.get_running_loop().time())
         if view is None:
             self._views.pop(name, None)
             self._gaps.absent.add(name)
         else:
             self._views[name] = view
-
-    def find_name(self, pipeline_id: str) -> str | None:
-        """The name of a pipeline, by its id."""
-        return self._names_by_id.get(pipeline_id)
 
     def find_program(self, pipeline_id: str, deployment_id: str) -> Program | None:
         """The program of a deployment, if it was read."""
@@ -136,13 +166,18 @@ class Feed:
         self._programs.problems.pop(deployment, None)
         self._programs.known[deployment] = program
 
-    def fail_program(self, name: str, problem: Problem) -> float:
-        """Note why a program could not be read; the answer is after how many seconds to try again."""
+    def fail_program(self, name: str, problem: Problem) -> None:
+        """Note why a program could not be read."""
         view = self._views.get(name)
         if view is not None:
             until = asyncio.get_running_loop().time() + PROGRAM_RETRY_SECONDS
             self._programs.problems[(view.id, view.deployment_id or "")] = (problem, until)
-        return PROGRAM_RETRY_SECONDS
+
+    def find_program_retry(self, name: str) -> float:
+        """In how many seconds it is time to read a program that could not be read."""
+        view = self._views.get(name)
+        _, until = self._programs.problems.get((view.id, view.deployment_id or "") if view else ("", ""), (None, 0.0))
+        return until - asyncio.get_running_loop().time()
 
     def set_problem(self, problem: Problem | None) -> None:
         """Report a connection that cannot be used, or that it can be used again."""
@@ -162,22 +197,30 @@ class Feed:
 
     async def poll(self) -> None:
         """Ask once."""
-        client, self._retry_after = self.client, 0.0
-        if client is None:
-            return
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        client, self._retry_after, started = self.client, 0.0, loop.time()
         try:
-            await self._ask(client)
+            if client is not None:
+                await self._ask(client, started)
+                self._succeeded_at = loop.time()
+                self._failures, self.unauthorized = 0, False
+                self.set_problem(None)
         except errors.FelderaError as error:
             self.fail(error)
-        else:
-            self._succeeded_at = loop.time()
-            self._failures, self.unauthorized = 0, False
-            self.set_problem(None)
-        self._measure(loop.time() - started)
+        finally:
+            if client is not None:
+                self._measure(loop.time() - started)
+            if client is not None or self.problem is not None:
+                self._note_poll(started)
 
-    async def _ask(self, client: FelderaClient) -> None:
+    def _note_poll(self, started: float) -> None:
+        is_first, self._polled_at = not self.was_asked, started
+        if is_first:
+            self._everything_changed()
+        elif self.problem is not None and self._awaited:
+            self._changed(self._take_awaited())
+
+    async def _ask(self, client: FelderaClient, began: float) -> None:
         try:
             listing = await client.list_pipelines()
         except (errors.Ambiguous, errors.BadAnswer) as error:
@@ -187,17 +230,18 @@ class Feed:
             found = await self._read_singly(client, list(self._names()))
             if not any(isinstance(answer, PipelineView | errors.NotFound) for answer in found.values()):
                 raise
-            self._take(self._views, found)
+            self._take(self._views, found, began=began)
             return
-        if not listing.skipped:
-            if not listing.unchanged or not self._gaps.whole:
-                self._take(listing.views, {}, whole=True)
-            return
-        # A row that could not be read says nothing: its pipeline is neither gone nor as it was.
-        missing = [name for name in self._names() if name not in listing.views]
-        found = await self._read_singly(client, missing)
-        before = {name: self._views[name] for name in missing if name in self._views}
-        self._take({**before, **listing.views}, found)
+        if listing.skipped:
+            # A row that could not be read says nothing: its pipeline is neither gone nor as it was.
+            missing = [name for name in self._names() if name not in listing.views]
+            found = await self._read_singly(client, missing)
+            before = {name: self._views[name] for name in missing if name in self._views}
+            self._take({**before, **listing.views}, found, began=began)
+        elif listing.unchanged and self._gaps.whole and not self._apart and not self._awaited:
+            self._listed = Span(began, asyncio.get_running_loop().time())
+        else:
+            self._take(listing.views, {}, began=began, whole=True)
 
     async def _read_singly(
         self, client: FelderaClient, names: list[str]
@@ -218,31 +262,46 @@ class Feed:
         views: Mapping[str, PipelineView],
         found: Mapping[str, PipelineView | errors.FelderaError],
         *,
+        began: float,
         whole: bool = False,
     ) -> None:
         """Take in the rows of a list, and what single reads found in place of some of them."""
         names = list(self._names())
         before = {name: self._say(name) for name in names}
-        failures = self._gaps.failures
-        self._views, self._gaps = dict(views), Gaps(whole=whole)
+        taken, gaps = dict(views), Gaps(whole=whole)
+        kept = {name: span for name, span in self._apart.items() if span.ended > began}
         for name, answer in found.items():
             if isinstance(answer, PipelineView):
-                self._views[name] = answer
+                taken[name] = answer
             elif isinstance(answer, errors.NotFound):
-                self._views.pop(name, None)
-                self._gaps.absent.add(name)
+                taken.pop(name, None)
+                gaps.absent.add(name)
             else:
-                self._gaps.failures[name] = (failures.get(name, (0, answer))[0] + 1, answer)
-        self._names_by_id = {view.id: name for name, view in self._views.items()}
+                times, _ = self._gaps.failures.get(name, (0, answer))
+                gaps.failures[name] = (times + 1, answer)
+                kept[name] = self._apart.get(name, self._listed)
+        for name in kept:
+            taken.pop(name, None)
+            if name in self._views:
+                taken[name] = self._views[name]
+            elif self._gaps.is_absent(name):
+                gaps.absent.add(name)
+        self._views, self._gaps, self._apart = taken, gaps, kept
+        self._listed = Span(began, asyncio.get_running_loop().time())
         # Unavailable hides a request for a moment, and its program is needed again afterwards: so a program
         # is kept as long as its deployment, not as long as its request.
         deployed = {(view.id, view.deployment_id or "") for view in self._views.values()}
         self._programs.keep(deployed)
-        self._changed(name for name in names if before[name] != self._say(name))
+        awaited = self._take_awaited()
+        self._changed(name for name in names if name in awaited or before[name] != self._say(name))
 
     def _say(self, name: str) -> tuple[PipelineView | None, bool, Problem | None]:
         view = self._views.get(name)
         return view, view is None and self._gaps.is_absent(name), self._gaps.find_problem(name)
+
+    def _take_awaited(self) -> dict[str, None]:
+        awaited, self._awaited = self._awaited, {}
+        return awaited
 
     def fail(self, error: errors.FelderaError) -> None:
         """Count a failed poll, and report the third one in a row."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from pipeline_approver.core import decision as decisions
 from pipeline_approver.core import notes
 from pipeline_approver.core.case import Act, Case, Problem, ReadCheckpoint, ReadProgram, RequestCheckpoint, Rules
+from pipeline_approver.core.follow import measure_pause
 from pipeline_approver.core.observation import PipelineView
 from pipeline_approver.core.resource import Resource, parse_resource
 from pipeline_approver.core.settle import Answer, NotApplied, settle
@@ -99,8 +100,6 @@ class Reconciler:
             await self._pass(key, lane)
         except NotActing:
             log.debug("%s: left to the replica that acts", key)
-        except kube_errors.NotFound:
-            self.forget(key)
         except kube_errors.KubeError as error:
             log.warning("%s: the Kubernetes API could not be used, trying again: %s", key, error)
             self._queue.retry(key)
@@ -110,16 +109,21 @@ class Reconciler:
         else:
             self._queue.succeed(key)
 
+    def _forget_old(self, resource: Resource) -> None:
+        """Drop a Pipeline that was not found; one that was created in its place meanwhile stays."""
+        entry = self._cache.get(resource.key)
+        if entry is not None and entry.resource.uid == resource.uid:
+            self.forget(resource.key)
+
     def forget(self, key: str) -> None:
         """Drop a Pipeline that no longer exists; one that it had priority over is looked at again."""
         entry = self._cache.get(key)
         if entry is None:
             return
-        twins = self._find_twins(entry, self._connections.find(find_connection_key(entry.resource)))
         self._cache.forget(key)
         self._queue.forget(key)
         self._unsettled.pop(key, None)
-        for twin in twins - {key}:
+        for twin in sorted(self._cache.namesakes(entry.resource.pipeline_name)):
             self._queue.add(twin)
         self._connections.sweep()
 
@@ -132,12 +136,16 @@ class Reconciler:
                 return
             feed = self._connections.find(find_connection_key(entry.resource))
             case = self._build_case(entry, feed)
+            if case.observation.program_problem is not None:
+                self._queue.add_later(key, seconds=feed.find_program_retry(case.resource.pipeline_name))
             try:
                 done = await self._step(case, feed, lane)
             except kube_errors.Conflict:
                 # Somebody changed the Pipeline: decide anew from what it is now.
-                await self._refresh(entry.resource)
-                continue
+                done = not await self._refresh(case.resource)
+            except kube_errors.NotFound:
+                done = True
+                self._forget_old(case.resource)
             if done:
                 return
         self._queue.add(key)
@@ -181,13 +189,14 @@ class Reconciler:
         match action:
             case Act():
                 loop = asyncio.get_running_loop()
+                began = loop.time()
                 return await calls.send(
                     client,
                     action,
                     name=name,
                     program=feed.find_program(action.pipeline_id, action.deployment_id),
                     in_time=lambda: self._may_act() and loop.time() - started <= self._start_within,
-                    learn=lambda view: feed.update(name, view),
+                    learn=lambda view: feed.update(name, view, began=began),
                     count=self._count_call,
                 )
             case RequestCheckpoint():
@@ -206,6 +215,8 @@ class Reconciler:
 
     async def _record(self, resource: Resource, status: Status) -> Resource:
         """Write a status, on the condition that the Pipeline is still as it was read."""
+        known = self._cache.get(resource.key)
+        told_at = known.told_at if known is not None else None
         patch = build_merge_patch(render_status(resource.status), render_status(status))
         written = parse_resource(
             await self._kube.patch_status(
@@ -214,7 +225,11 @@ class Reconciler:
         )
         if written.uid != resource.uid:
             raise kube_errors.NotFound(f"{resource.key} was deleted and created again", status=404, reason="NotFound")
-        self._cache.observe(written)
+        entry = self._cache.observe_own(written, told_at=told_at)
+        if entry is not None and written.status.decision not in (None, resource.status.decision):
+            assert written.status.decision is not None
+            pause = measure_pause(written.status.decision, now=self._now(), rules=self._rules, own=True)
+            entry.pause_until = asyncio.get_running_loop().time() + pause.total_seconds()
         if (written.status.decision, written.status.handled) != (status.decision, status.handled):
             raise RecordLost(
                 "the API server did not keep what was written into the status, so nothing is acted upon;"
@@ -223,23 +238,31 @@ class Reconciler:
         self._observer(written, resource.status, notes.describe_transition(resource.status, written.status))
         return written
 
-    async def _refresh(self, resource: Resource) -> None:
-        fresh = parse_resource(await self._kube.get_pipeline(resource.namespace, resource.name))
+    async def _refresh(self, resource: Resource) -> bool:
+        """Read a Pipeline again. False when it has gone meanwhile: the answer may be older than the word of that."""
+        try:
+            fresh = parse_resource(await self._kube.get_pipeline(resource.namespace, resource.name))
+        except kube_errors.NotFound:
+            self._forget_old(resource)
+            return False
+        if self._cache.get(resource.key) is None:
+            return False
         self._cache.observe(fresh)
+        return True
 
     async def _read_program(self, resource: Resource, feed: Feed) -> None:
-        name, client = resource.pipeline_name, feed.client
+        name, client, began = resource.pipeline_name, feed.client, asyncio.get_running_loop().time()
         if client is None:
             return
         try:
             view, program = await client.get_program(name)
         except feldera_errors.NotFound:
-            feed.update(name, None)
+            feed.update(name, None, began=began)
         except feldera_errors.FelderaError as error:
             problem = Problem(reason="ProgramUnreadable", message=f"the program could not be read: {error}")
-            self._queue.add_later(resource.key, seconds=feed.fail_program(name, problem))
+            feed.fail_program(name, problem)
         else:
-            feed.update(name, view)
+            feed.update(name, view, began=began)
             feed.learn_program(view, program)
 
     def _build_case(self, entry: Entry, feed: Feed) -> Case:
@@ -248,7 +271,13 @@ class Reconciler:
         refusal = self._connections.refuse(find_connection_key(resource), resource.namespace)
         if refusal is not None:
             observation = replace(observation, problem=refusal)
-        ruler = min(self._find_twins(entry, feed) | {resource.key}, key=self._find_age)
+        twins, strangers = self._find_twins(resource, observation.view)
+        ruler = min(twins, key=self._find_age)
+        is_news = entry.told_at is None or feed.asked_at(resource.pipeline_name) >= entry.told_at
+        # One that is not known yet may turn out to rule.
+        is_news = is_news and not any(self._find_age(it) < self._find_age(resource.key) for it in strangers)
+        if not is_news:
+            feed.await_news(resource.pipeline_name)
         return Case(
             resource=resource,
             observation=observation,
@@ -256,18 +285,39 @@ class Reconciler:
             rules=self._rules,
             duplicate_of="" if ruler == resource.key else ruler,
             released=entry.released,
+            is_news=is_news,
+            pause=self._measure_pause(entry),
         )
 
-    def _find_twins(self, entry: Entry, feed: Feed) -> set[str]:
-        """The Pipelines that stand for the same Feldera pipeline, on whatever connection; also itself."""
-        name = entry.resource.pipeline_name
-        twins = set(self._cache.names(find_connection_key(entry.resource)).get(name, ()))
-        view: PipelineView | None = feed.observe(name).view
-        if view is not None:
-            for key, other in self._connections.items():
-                other_name = other.find_name(view.id)
-                twins |= self._cache.names(key).get(other_name, set()) if other_name is not None else set()
-        return twins
+    def _measure_pause(self, entry: Entry) -> datetime.timedelta:
+        """What is left of the pause of the recorded decision, by a clock that nobody sets."""
+        decision, loop_now = entry.resource.status.decision, asyncio.get_running_loop().time()
+        if decision is None:
+            return datetime.timedelta()
+        if entry.pause_until is None:
+            seen = self._now() - datetime.timedelta(seconds=loop_now - entry.decided_at)
+            pause = measure_pause(decision, now=seen, rules=self._rules, own=False)
+            entry.pause_until = entry.decided_at + pause.total_seconds()
+        return datetime.timedelta(seconds=max(0.0, entry.pause_until - loop_now))
+
+    def _find_twins(self, resource: Resource, view: PipelineView | None) -> tuple[set[str], set[str]]:
+        """The Pipelines that stand for the same Feldera pipeline, this one too; and those that may, for all we know.
+
+        On the same connection the same name is the same pipeline; on two, the id tells.
+        """
+        own, twins, strangers = find_connection_key(resource), {resource.key}, set()
+        for key in self._cache.namesakes(resource.pipeline_name) - twins:
+            entry = self._cache.get(key)
+            assert entry is not None
+            other = find_connection_key(entry.resource)
+            feed = self._connections.peek(other)
+            if other == own:
+                twins.add(key)
+            elif feed is None or not feed.was_asked:
+                strangers.add(key)
+            elif view is not None and (its := feed.observe(resource.pipeline_name).view) and its.id == view.id:
+                twins.add(key)
+        return twins, strangers
 
     def _find_age(self, key: str) -> tuple[str, str]:
         entry = self._cache.get(key)
