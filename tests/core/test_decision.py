@@ -111,6 +111,37 @@ def test_a_one_shot_is_used_up_by_one_request_and_a_new_word_decides_the_next() 
     assert isinstance(world.set(approve="true@2").step(), Act)
 
 
+@pytest.mark.parametrize("between", ["id", "digest", "true@2", "nonsense"])
+@pytest.mark.parametrize("used", ["true", "true@1"])
+def test_a_one_shot_that_comes_back_after_another_value_decides_nothing(used: str, between: str) -> None:
+    """A GitOps tool restores what somebody had overwritten, or a commit is reverted: nobody has decided anything."""
+    world = shown(checkpoint="Never")
+    world.set(approve=used)
+    world.answer(world.step(), Accepted())
+    world.set(**RUNNING).step()
+    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT)).step()
+    world.set(approve=token_for(world, between))
+    action = world.step()
+    if action is not None:
+        world.answer(action, Accepted())
+        world.set(**RUNNING).step()
+    world.set(view=dataclasses.replace(VIEW, deployment_id="deployment-3"), approve=used)
+    assert world.step() is None
+    assert [entry.reason for entry in world.status.ignored] == ["UsedUp"]
+    world.set(approve=None).step()
+    assert isinstance(world.set(approve=used).step(), Act)
+
+
+def test_the_values_that_were_used_up_are_bounded() -> None:
+    world = World(checkpoint="Never")
+    for number in range(14):
+        world.set(view=dataclasses.replace(VIEW, deployment_id=f"d{number}"), approve=f"true@{number}")
+        world.answer(world.step(), Accepted())
+        world.set(**RUNNING).step()
+    assert world.status.handled.approve == "true@13"
+    assert world.status.handled.approve_before == tuple(f"true@{number}" for number in range(12, 2, -1))
+
+
 def test_a_one_shot_can_be_taken_away_and_set_again() -> None:
     world = shown(approve=None)
     world.set(approve="true")

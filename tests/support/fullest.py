@@ -82,7 +82,12 @@ def fullest_status() -> status.Status:
             change=change.render_change(difference),
         ),
         decision=decision,
-        handled=status.Handled(approve="t" * tokens.LONGEST, reject="t" * tokens.LONGEST),
+        handled=status.Handled(
+            approve="t" * tokens.LONGEST,
+            reject="t" * tokens.LONGEST,
+            approve_before=("t" * tokens.LONGEST,) * status.REMEMBERED_VALUES,
+            reject_before=("t" * tokens.LONGEST,) * status.REMEMBERED_VALUES,
+        ),
         ignored=tuple(
             status.Ignored(annotation=name, value="v" * claims.VALUE_LENGTH, reason="Malformed", message="m" * 512)
             for name in (resource.APPROVE, resource.REJECT)

@@ -80,7 +80,7 @@ class Case:
     duplicate_of: str = ""
     """`namespace/name` of the older Pipeline that stands for the same Feldera pipeline."""
     released: frozenset[str] = frozenset()
-    """Annotations that were seen with another value since their present one was used up."""
+    """Annotations that were seen without a value since their present one was used up."""
     is_news: bool = True
     """Whether Feldera was asked after this process learned of the status, or wrote it."""
     pause: datetime.timedelta | None = None

@@ -33,27 +33,27 @@ class Ignore(Protocol):
 
 
 def release_tokens(case: Case) -> Handled:
-    """The used-up values that still count: one is forgotten as soon as its annotation was seen otherwise."""
+    """The used-up values that still count: they are forgotten as soon as their annotation was seen without a value.
+
+    Another value is not enough. Where a GitOps tool restores what somebody had overwritten, it decides nothing.
+    """
     handled = case.status.handled
-
-    def keep(annotation: str, token: Token, used: str) -> str:
-        return used if token.text == used and annotation not in case.released else ""
-
-    return Handled(
-        approve=keep(APPROVE, case.resource.approve, handled.approve),
-        reject=keep(REJECT, case.resource.reject, handled.reject),
-    )
+    if case.resource.approve.kind is TokenKind.NONE or APPROVE in case.released:
+        handled = replace(handled, approve="", approve_before=())
+    if case.resource.reject.kind is TokenKind.NONE or REJECT in case.released:
+        handled = replace(handled, reject="", reject_before=())
+    return handled
 
 
 def judge_claims(case: Case, *, request: Request | None, handled: Handled) -> tuple[Claim, Claim]:
     """The claims of `approve` and of `reject`."""
     return (
-        _judge(case, APPROVE, case.resource.approve, used=handled.approve, request=request),
-        _judge(case, REJECT, case.resource.reject, used=handled.reject, request=request),
+        _judge(case, APPROVE, case.resource.approve, handled=handled, request=request),
+        _judge(case, REJECT, case.resource.reject, handled=handled, request=request),
     )
 
 
-def _judge(case: Case, annotation: str, token: Token, *, used: str, request: Request | None) -> Claim:
+def _judge(case: Case, annotation: str, token: Token, *, handled: Handled, request: Request | None) -> Claim:
     def ignore(reason: str, message: str, *, spent: bool = False) -> Claim:
         value = clip(token.text, VALUE_LENGTH)
         text = f"{GROUP}/{annotation}={value} is ignored: {message}"
@@ -66,7 +66,8 @@ def _judge(case: Case, annotation: str, token: Token, *, used: str, request: Req
     if case.observation.problem is not None and token.kind is not TokenKind.INVALID:
         # Feldera is silent: what was said of this value before still stands.
         return replace(silent, ignored=_find_known(case, silent))
-    is_used = token.text != "" and token.text == used
+    last, before = handled.find(annotation)
+    is_used = token.text != "" and (token.text == last or token.text in before)
     match token.kind:
         case TokenKind.NONE:
             return silent

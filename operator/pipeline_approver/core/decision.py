@@ -54,7 +54,8 @@ def decide(case: Case) -> Plan:
     request = requests.find_request(case)
     handled = claims.release_tokens(case)
     approve, reject = claims.judge_claims(case, request=request, handled=handled)
-    handled = replace(handled, **{claim.annotation: claim.token.text for claim in (approve, reject) if claim.spent})
+    for claim in (approve, reject):
+        handled = handled.use(claim.annotation, claim.token.text) if claim.spent else handled
     inquiry = Inquiry(case=case, request=request, handled=handled, approve=approve, reject=reject)
     step = next(answer for rule in RULES if (answer := rule(inquiry)) is not None)
     if step.unchanged:
@@ -249,8 +250,7 @@ def _decide(inquiry: Inquiry, verdict: Verdict, claim: claims.Claim) -> Step:
         outputs=request.outputs,
         outcome=Outcome.SENDING,
     )
-    handled = replace(inquiry.handled, **{claim.annotation: claim.token.text})
-    return replace(_attempt(inquiry, decision), handled=handled)
+    return replace(_attempt(inquiry, decision), handled=inquiry.handled.use(claim.annotation, claim.token.text))
 
 
 def _attempt(inquiry: Inquiry, decision: Decision) -> Step:

@@ -4,14 +4,16 @@ The status is the operator's only memory: everything that must survive a crash i
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.conditions import Condition
 from pipeline_approver.core.times import Moment
+from pipeline_approver.core.tokens import TokenKind, parse_token
 
 HISTORY_LENGTH = 10
+REMEMBERED_VALUES = 10
 
 
 class Verdict(enum.StrEnum):
@@ -116,6 +118,24 @@ class Handled:
 
     approve: str = ""
     reject: str = ""
+    approve_before: tuple[str, ...] = ()
+    """The one-shot values that were used up before `approve`, newest first; none of them comes back to life while
+    the annotation is there in whatever form: a GitOps tool that restores an old value has decided nothing."""
+    reject_before: tuple[str, ...] = ()
+
+    def use(self, annotation: str, value: str) -> "Handled":
+        """With one more value used up."""
+        last, before = self.find(annotation)
+        if last != value and parse_token(last).kind is TokenKind.ONE_SHOT:
+            before = (last, *before)
+        before = tuple(dict.fromkeys(it for it in before if it != value))[:REMEMBERED_VALUES]
+        if annotation == "approve":
+            return replace(self, approve=value, approve_before=before)
+        return replace(self, reject=value, reject_before=before)
+
+    def find(self, annotation: str) -> tuple[str, tuple[str, ...]]:
+        """The value of `approve` or `reject` that was used up last, and those before."""
+        return (self.approve, self.approve_before) if annotation == "approve" else (self.reject, self.reject_before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,12 @@ def parse_status(value: object) -> Status:
         pipeline=_parse_pipeline(reading.mapping(status.get("pipeline"))),
         request=_parse_request(reading.mapping(status.get("request"))),
         decision=_parse_decision(reading.mapping(status.get("decision"))),
-        handled=Handled(approve=reading.text(handled.get("approve")), reject=reading.text(handled.get("reject"))),
+        handled=Handled(
+            approve=reading.text(handled.get("approve")),
+            reject=reading.text(handled.get("reject")),
+            approve_before=tuple(filter(None, map(reading.text, reading.items(handled.get("approveBefore"))))),
+            reject_before=tuple(filter(None, map(reading.text, reading.items(handled.get("rejectBefore"))))),
+        ),
         ignored=tuple(
             _parse_ignored(entry) for entry in map(reading.mapping, reading.items(status.get("ignored"))) if entry
         ),
@@ -48,7 +53,14 @@ def parse_status(value: object) -> Status:
 
 def render_status(status: Status) -> dict[str, Any]:
     """`status` as JSON; parts without a value are left out."""
-    handled = _drop_empty({"approve": status.handled.approve, "reject": status.handled.reject})
+    handled = _drop_empty(
+        {
+            "approve": status.handled.approve,
+            "reject": status.handled.reject,
+            "approveBefore": list(status.handled.approve_before),
+            "rejectBefore": list(status.handled.reject_before),
+        }
+    )
     return _drop_empty(
         {
             "observedGeneration": status.observed_generation,

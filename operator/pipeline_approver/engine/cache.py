@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline_approver.core.resource import APPROVE, REJECT, Resource
 from pipeline_approver.core.status import Handled, Status
-from pipeline_approver.core.tokens import Token
+from pipeline_approver.core.tokens import Token, TokenKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Entry:
 
     resource: Resource
     released: frozenset[str] = frozenset()
-    """Annotations that were seen with another value since the recorded one was used up."""
+    """Annotations that were seen without a value since the recorded one was used up."""
     told_at: float | None = None
     """When a status of another process was first seen here; what Feldera said before that may be older."""
     decided_at: float = 0.0
@@ -149,7 +149,7 @@ def _find_released(resource: Resource) -> frozenset[str]:
         (APPROVE, resource.approve, handled.approve),
         (REJECT, resource.reject, handled.reject),
     )
-    return frozenset(name for name, token, used in pairs if used and token.text != used)
+    return frozenset(name for name, token, used in pairs if used and token.kind is TokenKind.NONE)
 
 
 def _is_older(version: str, than: str) -> bool:
