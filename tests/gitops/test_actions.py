@@ -131,17 +131,19 @@ def test_the_opposite_of_another_request_stays(value: str, name: str, customised
 
 
 @pytest.mark.parametrize("name", VERDICTS)
+@pytest.mark.parametrize("later", ["", "true@later"])
 @pytest.mark.parametrize("value", ["true", "true@release-42"])
-def test_an_opposite_that_is_used_up_stays_used_up(value: str, name: str, customised: ArgoCD) -> None:
+def test_an_opposite_that_is_used_up_stays_used_up(value: str, later: str, name: str, customised: ArgoCD) -> None:
     """Taken away, and brought back by a Git repository, it would be new, and decide the next request unasked."""
     world = SITUATIONS["waits"]()
-    world.record(replace(world.status, handled=Handled(**{OPPOSITE[name]: value})))
+    handled = Handled().use(OPPOSITE[name], value)
+    world.record(replace(world.status, handled=handled.use(OPPOSITE[name], later) if later else handled))
     manifest = with_annotations(make_manifest(world), **{OPPOSITE[name]: value})
     changed = apply(manifest, customised.act(name, manifest))
     assert changed["metadata"]["annotations"][f"{GROUP}/{OPPOSITE[name]}"] == value
     plan = decide_about(world, changed)
     assert isinstance(plan.action, Act)
-    assert getattr(plan.status.handled, OPPOSITE[name]) == value
+    assert getattr(plan.status.handled, OPPOSITE[name]) == (later or value)
 
 
 def test_the_name_and_the_reason_of_an_earlier_decision_are_not_claimed(customised: ArgoCD) -> None:
