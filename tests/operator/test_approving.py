@@ -371,3 +371,22 @@ async def test_the_whole_status_survives_the_schema(stage: Stage) -> None:
         assert request["change"]["omitted"] == 1980
         assert request["summary"] == "2000 views modified"
         assert len(json.dumps(stage.status("orders"))) < 20_000
+
+
+async def test_a_program_that_could_not_be_read_is_read_again_whatever_else_was_due(stage: Stage) -> None:
+    """The look at a checkpoint that is due sooner does not stand for the second reading that is due later."""
+    stage.feldera.add("orders", state="AwaitingApproval")
+    held = stage.feldera.hold(("POST", "checkpoint"))
+    stage.create("orders", annotations={"approve": "true"})
+    async with stage.operator():
+        await held.reached.wait()
+        # From now on nothing that Feldera does comes to its end.
+        stage.feldera.world.step_seconds = 3600
+        held.release()
+        await stage.reach("orders", lambda status: status["decision"].get("checkpoint") == "Requested")
+        stage.feldera.faults.add(("GET", "get"), kind="truncate")
+        stage.feldera.ask("orders")
+        await stage.reach(
+            "orders", lambda status: "could not be read" in stage.condition("orders", "ApprovalRequired")["message"]
+        )
+        await stage.request("orders")
