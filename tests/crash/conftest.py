@@ -80,7 +80,8 @@ async def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
             folder = tmp_path_factory.mktemp("story")
             try:
                 wrong = await modules[case].tell(case, functools.partial(open_stage, folder, request), folder)
-                assert not isinstance(wrong, list) or wrong == []
+                if isinstance(wrong, list) and wrong:
+                    raise AssertionError("\n".join(wrong))
             except AssertionError as error:
                 logs = [f"{log.name}:\n{log.read_text()}" for log in sorted(folder.glob("*.log"))]
                 raise AssertionError("\n".join([str(error), *logs])) from None
