@@ -1,13 +1,14 @@
 """Stories with real processes, told at the same time, each reported by a test of its own.
 
-A story is a case of some module's `tell`; all that were selected begin with the first test that asks for one. Most of
-their time they wait for each other's time-outs, so together they take hardly longer than the longest one. They all
-live in the loop of the session, and so must every test of this folder.
+A story is a case of some module's `tell`. Whoever asks for the outcome of one sets off the next ones too: most of their
+time they wait for somebody's time-outs, so together they take hardly longer than the longest one. They all live in
+the loop of the session, and so must every test of this folder.
 """
 
 import asyncio
 import contextlib
 import functools
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ import pytest_asyncio
 from crash.points import Point
 from support.stage import Stage
 
-AT_ONCE = 8
-"""How many stories are told at the same time: few enough for two cores."""
+AT_ONCE = max(2, 8 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+"""How many stories are told at the same time: few enough for two cores, however many workers share them."""
+AHEAD = 2 * AT_ONCE
+"""How many are set off; those that find no room wait."""
 SANDBOX, REAL = "sandbox", "kube-apiserver"
 
 
@@ -40,8 +43,23 @@ class Case:
 
 Open = Callable[..., contextlib.AbstractAsyncContextManager[Stage]]
 """Opens a stage, here or there: `open_stage(where, **feldera)`."""
-Outcomes = dict[Any, "asyncio.Task[Any]"]
-"""What each story told in the end."""
+
+
+class Outcomes:
+    """What the stories told in the end."""
+
+    def __init__(self, cases: list[Any], begin: Callable[[Any], "asyncio.Task[Any]"]) -> None:
+        self._cases = cases
+        self._begin = begin
+        self.told: dict[Any, asyncio.Task[Any]] = {}
+
+    def __getitem__(self, case: Any) -> "asyncio.Task[Any]":
+        """A story that is being told, and the next ones with it."""
+        at = self._cases.index(case)
+        for each in self._cases[at : at + AHEAD]:
+            if each not in self.told:
+                self.told[each] = self._begin(each)
+        return self.told[case]
 
 
 def build_params(cases: Sequence[Any]) -> list[Any]:
@@ -65,11 +83,11 @@ async def open_stage(folder: Path, request: pytest.FixtureRequest, where: str, *
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outcomes]:
-    """The running stories by case. Those of a module with `IS_LONG` begin first."""
+    """The stories of the selected tests, in their order."""
     modules = {
         item.callspec.params["case"]: item.module
         for item in request.session.items
-        if "outcomes" in getattr(item, "fixturenames", ()) and "case" in item.callspec.params
+        if "outcomes" in getattr(item, "fixturenames", ())
     }
     if any(case.where == REAL for case in modules):
         request.getfixturevalue("cluster")
@@ -80,18 +98,16 @@ async def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
             folder = tmp_path_factory.mktemp("story")
             try:
                 wrong = await modules[case].tell(case, functools.partial(open_stage, folder, request), folder)
-                if isinstance(wrong, list) and wrong:
-                    raise AssertionError("\n".join(wrong))
+                assert not isinstance(wrong, list) or wrong == []
             except AssertionError as error:
                 logs = [f"{log.name}:\n{log.read_text()}" for log in sorted(folder.glob("*.log"))]
                 raise AssertionError("\n".join([str(error), *logs])) from None
             return wrong
 
-    in_order = sorted(modules, key=lambda case: not hasattr(modules[case], "IS_LONG"))
-    told = {case: asyncio.create_task(tell(case), name=str(case)) for case in in_order}
+    outcomes = Outcomes(list(modules), lambda case: asyncio.create_task(tell(case), name=str(case)))
     try:
-        yield told
+        yield outcomes
     finally:
-        for task in told.values():
+        for task in outcomes.told.values():
             task.cancel()
-        await asyncio.gather(*told.values(), return_exceptions=True)
+        await asyncio.gather(*outcomes.told.values(), return_exceptions=True)

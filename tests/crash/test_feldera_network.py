@@ -20,7 +20,6 @@ from support import names, processes
 from support.network import Fault, Network
 from support.stage import Stage, wait_until
 
-IS_LONG = True
 TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")
 SLOW = (Fault.STALLED, Fault.BLACK_HOLE)
 """Only their time-out tells; it is longer than this test wants to wait for a third one in a row."""

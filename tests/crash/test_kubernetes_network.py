@@ -12,7 +12,6 @@ from support import names, processes
 from support.network import Fault, Network
 from support.stage import Stage, wait_until
 
-IS_LONG = True
 NAME = "orders"
 WRITE = ("patch", "pipelines/status")
 TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")

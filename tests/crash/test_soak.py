@@ -17,7 +17,6 @@ from support import gauges, processes
 from support.gauges import Reading
 from support.stage import Stage, wait_until
 
-IS_LONG = True
 TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")
 PIPELINES, ROUNDS = 25, 12
 """As many as ask for approval in an hour, and how often each of them does."""
