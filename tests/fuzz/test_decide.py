@@ -104,8 +104,11 @@ def check_act(case: Case, act: Act) -> None:
 
 
 def follow(case: Case, status: Status) -> Case:
-    """The same Pipeline, later."""
-    return replace(case, resource=replace(case.resource, status=status))
+    """The same Pipeline, later. What was seen before something was used up says nothing any more."""
+    before = case.status
+    kept = (before.handled, before.decision) == (status.handled, status.decision)
+    released = case.released if kept else frozenset()
+    return replace(case, resource=replace(case.resource, status=status), released=released)
 
 
 @given(steps=STEPS)
@@ -128,6 +131,23 @@ def test_any_story_is_told_without_failing_and_without_acting_unasked(steps: lis
             status = settle(follow(case, status), plan.action, answer)
             check_status(status)
         assert len(status.history) <= 10
+
+
+@given(steps=STEPS)
+def test_what_is_decided_once_is_not_written_again(steps: list[tuple[Case, Any]]) -> None:
+    """A Pipeline at rest causes no writes: the same facts give the same status, also at another time."""
+    status = Status()
+    for case, answer in steps:
+        case = follow(case, status)
+        plan = decide(case)
+        if plan.action is None:
+            again = decide(follow(case, plan.status))
+            assert not isinstance(again.action, Act)
+            if again.action is None:
+                assert again.status == plan.status
+        status = plan.status
+        if isinstance(plan.action, Act | RequestCheckpoint | ReadCheckpoint):
+            status = settle(follow(case, status), plan.action, answer)
 
 
 @given(case=CASES)

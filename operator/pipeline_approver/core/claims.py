@@ -97,8 +97,9 @@ def _judge_one_shot(case: Case, silent: Claim, ignore: Ignore, *, is_used: bool,
     if setting is OneShot.NEVER:
         return ignore("OneShotRefused", "this operator accepts only request ids and digests")
     if is_used:
-        if request is None:
-            return replace(silent, ignored=_find_known(case, silent, "SetTooEarly"))
+        too_early = _find_known(case, silent, "SetTooEarly")
+        if request is None or too_early is not None:
+            return replace(silent, ignored=too_early)
         decision = case.status.decision
         if decision is not None and decision.request_id == request.id and not _has_failed(decision, request):
             # Only what has been answered is asked: Feldera may show a request for a while after that.
@@ -107,7 +108,11 @@ def _judge_one_shot(case: Case, silent: Claim, ignore: Ignore, *, is_used: bool,
     if setting is OneShot.WAITING:
         recorded = case.status.request
         if recorded is None or request is None or recorded.id != request.id:
-            return ignore("SetTooEarly", "this operator accepts true only for a request that it showed", spent=True)
+            message = (
+                "this operator accepts true only for a request that it showed;"
+                " set it to the id of the request, or to true@<a new word>"
+            )
+            return ignore("SetTooEarly", message, spent=True)
     if request is None:
         return Claim(annotation=silent.annotation, token=silent.token, armed=True)
     return Claim(annotation=silent.annotation, token=silent.token, decides=True)
