@@ -20,7 +20,7 @@ import pytest_asyncio
 from crash.points import Point
 from support.stage import Stage
 
-AT_ONCE = max(2, 8 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+AT_ONCE = max(2, 12 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 """How many stories are told at the same time: few enough for two cores, however many workers share them."""
 AHEAD = 2 * AT_ONCE
 """How many are set off; those that find no room wait."""

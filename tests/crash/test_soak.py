@@ -18,10 +18,10 @@ from support.gauges import Reading
 from support.stage import Stage, wait_until
 
 TIMES = ("--poll-interval", "0.1", "--approve-timeout", "2", "--settle-time", "4", "--health-port", "0")
-PIPELINES, ROUNDS = 25, 12
+PIPELINES, ROUNDS = 25, 9
 """As many as ask for approval in an hour, and how often each of them does."""
-TROUBLES = 120
-"""Two a minute."""
+TROUBLES = 90
+"""Three in two minutes."""
 MEGABYTE = 2**20
 ALLOWED: dict[str, tuple[float, float]] = {"memory": (1, 2 * MEGABYTE), "descriptors": (1, 4), "tasks": (1, 6)}
 """How much more the last third may use than the one before: as a factor, and in addition."""

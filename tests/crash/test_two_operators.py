@@ -29,7 +29,7 @@ class Case:
         return f"seed {self.seed}, {self.where}"
 
 
-CASES = [*(Case(seed, SANDBOX) for seed in (1, 2)), Case(3, REAL)]
+CASES = [Case(1, SANDBOX), Case(2, REAL)]
 
 
 async def tell(case: Case, open_stage: Open, folder: Path) -> list[str]:
