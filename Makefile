@@ -3,6 +3,7 @@
 # make lint   ruff, mypy, import-linter, codespell; the workflows
 # make e2e    the same operator against a real kube-apiserver (KUBEBUILDER_ASSETS, or /usr/local/kubebuilder/bin)
 # make cluster-test CONTEXT=kind-approver   install in a whole cluster, try everything, and remove it again
+# make soak   the simulation with faults, for as long as asked: ARGS="--steps 1000000", "--minutes 30", "--seed 7 --trace"
 # make bench  figures, printed
 # make chart  dist/pipeline-approver-<version>.tgz: the Helm chart, with the definition of Pipeline
 # make lock   resolve the dependencies anew
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 
-.PHONY: demo test lint format e2e cluster-test bench chart lock clean
+.PHONY: demo test lint format e2e cluster-test soak bench chart lock clean
 
 demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
@@ -29,6 +30,10 @@ e2e: $(TOOLS)
 CONTEXT ?= kind-approver
 cluster-test: $(TOOLS)
 	CLUSTER_CONTEXT=$(CONTEXT) $(BIN)/pytest tests/cluster $(ARGS)
+
+# One operator or several in virtual time, with everything going wrong; until interrupted, or as ARGS say: see tests/simulation.
+soak: $(TOOLS)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench $(ARGS)

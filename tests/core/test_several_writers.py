@@ -120,6 +120,18 @@ def test_an_answer_that_comes_after_the_next_deployment_does_not_mix_the_two() -
     assert world.status.pipeline.deployment_id == "deployment-2"
 
 
+def test_outputs_that_change_under_way_make_no_new_request() -> None:
+    world = sending()
+    world.answer(act_of(world), Accepted())
+    world.set(outputs="Silent").step()
+    assert world.status.request is None
+    assert world.status.ignored == ()
+    world.set(view=replace(VIEW, **NEXT_DEPLOYMENT)).step()  # type: ignore[arg-type]
+    assert world.step() is None
+    assert world.status.request is not None
+    assert world.status.request.outputs == "Silent"
+
+
 def test_initializing_does_not_say_that_somebody_approved() -> None:
     """A process that was started again says so as well, and then asks once more."""
     world = sending(status="AwaitingApproval")

@@ -11,12 +11,15 @@ from pipeline_approver.core.change import (
 )
 from pipeline_approver.core.observation import PipelineView, Program
 from pipeline_approver.core.risk import assess_risk
-from pipeline_approver.core.status import Request, Verdict
+from pipeline_approver.core.status import IN_FLIGHT, Request, Verdict
 from pipeline_approver.core.times import round_down
 
 
 def choose_outputs(case: Case, view: PipelineView) -> Outputs:
-    """`spec.outputs`, else as the pipeline was started."""
+    """`spec.outputs`, else as the pipeline was started; a decision that is being carried out stands as it was made."""
+    decision = case.status.decision
+    if decision is not None and decision.outcome in IN_FLIGHT and decision.deployment_id == view.deployment_id:
+        return decision.outputs
     return case.resource.outputs or (Outputs.SILENT if view.silent_bootstrap else Outputs.EMIT)
 
 
