@@ -443,3 +443,15 @@ def test_a_diff_in_another_order_is_the_same_change() -> None:
     one = shown(diff=make_diff(added_views=["a", "b"]))
     two = shown(diff=make_diff(added_views=["b", "a"]))
     assert one.request_id == two.request_id
+
+
+@pytest.mark.parametrize(
+    ("word", "state"), [("3rdState", "rdState"), ("12", "Unknown"), ("", "Unknown"), ("Half Way!", "HalfWay")]
+)
+def test_any_word_of_felderas_becomes_a_state_that_a_condition_may_have_as_its_reason(word: str, state: str) -> None:
+    world = World(**{**RUNNING, "status": word})
+    world.step()
+    assert (world.status.state, world.condition("Ready")) == (
+        state,
+        ("Unknown" if state == "Unknown" else "False", state),
+    )
