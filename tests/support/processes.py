@@ -91,7 +91,9 @@ async def running(
 
     `inside` is called in the new process before the operator starts.
     """
-    operator = await asyncio.to_thread(_start, arguments, environ, log, inside)
+    # Not in a thread: with every start, multiprocessing also asks for the exit codes of all others, and each of those
+    # can be read only once.
+    operator = _start(arguments, environ, log, inside)
     try:
         yield operator
     finally:
