@@ -53,6 +53,18 @@ class _AllTasks(Collection[Any]):
         return 0
 
 
+def _forgive_generators(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep a traceback out of the end of a log.
+
+    A watch of kopf's that is cancelled between two events leaves its generators open. The loop then closes those
+    that lie in each other at the same time, and they get in each other's way; nothing is lost by that.
+    """
+    if "asyncgen" in context:
+        log.debug("%s", context["message"])
+    else:
+        loop.default_exception_handler(context)
+
+
 class Life:
     """One operator from its start to its end."""
 
@@ -99,6 +111,7 @@ class Life:
             ) from None
         finally:
             await self._close()
+            asyncio.get_running_loop().set_exception_handler(_forgive_generators)
         if self._supervisor.dead:
             raise StartupFailed(f"{self._find_illness()}; its traceback is in the log")
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -18,6 +20,7 @@ from pipeline_approver.kube.api import KubeApi
 from pipeline_approver.life import StartupFailed
 from pipeline_approver.sandbox.feldera import pipeline_diff
 from pipeline_approver.settings import Settings
+from support import processes
 from support.scrape import free_port, get
 from support.stage import PATIENCE_SECONDS, SETTINGS, OperatorProcess, Stage, wait_until
 
@@ -215,3 +218,31 @@ async def test_a_task_that_dies_ends_the_operator_and_is_named(stage: Stage) -> 
     with pytest.raises(StartupFailed, match="the task 'events' died"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await run_operator(Settings(**SETTINGS), stage.environ, kube=kube, stop_flag=asyncio.Event())
+
+
+async def test_a_stop_in_the_middle_of_many_events_ends_in_peace(stage: Stage, tmp_path: Path) -> None:
+    """Whether the watch is cancelled between two events or while it waits for one is a matter of luck: so six times."""
+    names = [f"p{number}" for number in range(40)]
+    for name in names:
+        stage.create(name)
+
+    async def annotate_all_the_time() -> None:
+        for number in itertools.count():
+            for name in names:
+                stage.annotate(name, reason=str(number))
+            await asyncio.sleep(0.02)
+
+    async def stop(number: int) -> tuple[int, list[str]]:
+        environ = {**os.environ, **stage.environ, **processes.ENVIRON}
+        flags = ("--poll-interval", "1", "--health-port", "0")
+        async with processes.running(flags, environ, tmp_path / f"{number}.log") as operator:
+            await operator.says("all Pipelines are known")
+            operator.terminate()
+            return await operator.ended(), operator.complaints()
+
+    storm = asyncio.create_task(annotate_all_the_time())
+    try:
+        for round_ in range(2):
+            assert await asyncio.gather(*(stop(3 * round_ + number) for number in range(3))) == [(0, [])] * 3
+    finally:
+        storm.cancel()
