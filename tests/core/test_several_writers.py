@@ -120,6 +120,18 @@ def test_an_answer_that_comes_after_the_next_deployment_does_not_mix_the_two() -
     assert world.status.pipeline.deployment_id == "deployment-2"
 
 
+def test_a_pipeline_is_not_ready_before_the_decision_about_it_has_come_to_its_end() -> None:
+    world = sending()
+    action = act_of(world)
+    world.set(**RUNNING, **NEXT_DEPLOYMENT)
+    world.answer(action, NotApplied(message="not sent: the pipeline was stopped or started again"))
+    assert world.condition("Ready") == ("False", "Approving")
+    assert world.condition("Reconciling") == ("True", "Approving")
+    world.step()
+    assert world.condition("Ready") == ("True", "Running")
+    assert world.condition("Reconciling") is None
+
+
 def test_outputs_that_change_under_way_make_no_new_request() -> None:
     world = sending()
     world.answer(act_of(world), Accepted())

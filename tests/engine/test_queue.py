@@ -77,3 +77,20 @@ async def test_back_off_grows_until_success() -> None:
     queue.retry("a")
     assert queue._timers["a"].when() - loop.time() < delays[1]
     queue.forget("a")
+
+
+async def test_passes_that_find_nothing_to_do_hold_up_nothing_else() -> None:
+    queue = WorkQueue()
+    left: list[int] = []
+    for number in range(100):
+        queue.add(str(number))
+
+    async def work() -> None:
+        while len(queue):
+            queue.done(await queue.get(Lane.BACKGROUND))
+
+    async def look() -> None:
+        left.append(len(queue))
+
+    await asyncio.gather(work(), look())
+    assert left[0] > 90

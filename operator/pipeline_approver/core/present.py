@@ -103,7 +103,7 @@ def _describe_state(case: Case, status: Status) -> tuple[str, Verdicts, tuple[st
     if view is None:
         message = f"Feldera has no pipeline {name}; create it there, or correct spec.pipelineName"
         return "NotFound", (False, "NotFound", message), None
-    if decision is not None and decision.outcome in IN_FLIGHT and decision.deployment_id == view.deployment_id:
+    if decision is not None and decision.outcome in IN_FLIGHT:
         state = _name_progress(decision)
         return (
             state,

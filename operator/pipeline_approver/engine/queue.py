@@ -83,6 +83,8 @@ class WorkQueue:
 
     async def get(self, lane: Lane) -> str:
         """The next key of a lane; the caller works on it alone until it calls `done`."""
+        # Passes that find nothing to do never wait for anything: without this, many in a row would hold up the rest.
+        await asyncio.sleep(0)
         while not self._lanes[lane]:
             self._wake[lane].clear()
             await self._wake[lane].wait()

@@ -174,8 +174,7 @@ class Reconciler:
         if not self._may_act() and not isinstance(action, Act):
             raise NotActing
         if isinstance(action, ReadProgram):
-            await self._read_program(resource, feed)
-            return False
+            return not await self._read_program(resource, feed)
         self._unsettled[key] = Unsettled(action, await self._call(action, resource, feed, started))
         if isinstance(action, ReadCheckpoint):
             await self._record_answer(replace(case, resource=resource, now=self._now()))
@@ -250,10 +249,12 @@ class Reconciler:
         self._cache.observe(fresh)
         return True
 
-    async def _read_program(self, resource: Resource, feed: Feed) -> None:
+    async def _read_program(self, resource: Resource, feed: Feed) -> bool:
+        """Read a program. False when there is no connection just now: the next poll gives another occasion."""
         name, client, began = resource.pipeline_name, feed.client, asyncio.get_running_loop().time()
         if client is None:
-            return
+            feed.await_news(name)
+            return False
         try:
             view, program = await client.get_program(name)
         except feldera_errors.NotFound:
@@ -264,6 +265,7 @@ class Reconciler:
         else:
             feed.update(name, view, began=began)
             feed.learn_program(view, program)
+        return True
 
     def _build_case(self, entry: Entry, feed: Feed) -> Case:
         resource = entry.resource
