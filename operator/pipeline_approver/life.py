@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import kopf
 
-from pipeline_approver import __version__, handlers
+from pipeline_approver import __version__, handlers, stopping
 from pipeline_approver.core.resource import GROUP, KIND, VERSION
 from pipeline_approver.engine.engine import Engine
 from pipeline_approver.engine.supervisor import Supervisor
@@ -34,35 +34,6 @@ log = logging.getLogger("pipeline_approver")
 
 class StartupFailed(Exception):
     """The operator cannot work here; the message is for the person who runs it."""
-
-
-class _AllTasks(Collection[Any]):
-    """Tells kopf that no task is left over from it.
-
-    It would wait five seconds for every task in the loop that it did not find at its start, and then cancel it: also
-    the connections of a probe, and whatever somebody else does who runs an operator in their loop.
-    """
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-def _forgive_generators(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Keep a traceback out of the end of a log.
-
-    A watch of kopf's that is cancelled between two events leaves its generators open. The loop then closes those
-    that lie in each other at the same time, and they get in each other's way; nothing is lost by that.
-    """
-    if "asyncgen" in context:
-        log.debug("%s", context["message"])
-    else:
-        loop.default_exception_handler(context)
 
 
 class Life:
@@ -111,7 +82,7 @@ class Life:
             ) from None
         finally:
             await self._close()
-            asyncio.get_running_loop().set_exception_handler(_forgive_generators)
+            asyncio.get_running_loop().set_exception_handler(stopping.forgive_generators)
         if self._supervisor.dead:
             raise StartupFailed(f"{self._find_illness()}; its traceback is in the log")
 
@@ -131,7 +102,8 @@ class Life:
                 stop_flag=self._stop,
             )
             on_kopf()
-            await kopf.run_tasks(tasks, ignored=_AllTasks())
+            async with stopping.insisting(tasks):
+                await kopf.run_tasks(tasks, ignored=stopping.AllTasks())
         except kopf.LoginError:
             raise StartupFailed(
                 "the Kubernetes API does not accept the credentials of the kubeconfig or the service account (401),"

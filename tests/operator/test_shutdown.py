@@ -22,6 +22,7 @@ from pipeline_approver.sandbox.feldera import pipeline_diff
 from pipeline_approver.settings import Settings
 from support import processes
 from support.scrape import free_port, get
+from support.slowness import stretch_the_end_of_a_watch
 from support.stage import PATIENCE_SECONDS, SETTINGS, OperatorProcess, Stage, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -218,6 +219,21 @@ async def test_a_task_that_dies_ends_the_operator_and_is_named(stage: Stage) -> 
     with pytest.raises(StartupFailed, match="the task 'events' died"):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await run_operator(Settings(**SETTINGS), stage.environ, kube=kube, stop_flag=asyncio.Event())
+
+
+async def test_a_stop_at_the_very_moment_when_a_watch_has_expired_is_heard(stage: Stage, tmp_path: Path) -> None:
+    """kopf suppresses a cancellation then, and cancels only once."""
+    environ = {**os.environ, **stage.environ, **processes.ENVIRON}
+    flags = ("--poll-interval", "1", "--health-port", "0")
+    log = tmp_path / "log"
+    async with processes.running(flags, environ, log, inside=stretch_the_end_of_a_watch) as operator:
+        await wait_until(lambda: stage.kube.counts["watch", "pipelines"])
+        await decided(stage)
+        await operator.says("Approved")
+        stage.kube.expire_watches()
+        await operator.says("cleaning up")
+        operator.terminate()
+        assert (await operator.ended(), operator.complaints()) == (0, [])
 
 
 async def test_a_stop_in_the_middle_of_many_events_ends_in_peace(stage: Stage, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+AGAIN_SECONDS = 1.0
+
 log = logging.getLogger(__name__)
 
 
@@ -44,4 +46,5 @@ class Supervisor:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # A library may suppress a cancellation in a bad moment: then once more.
+            await asyncio.wait(tasks, timeout=AGAIN_SECONDS)
