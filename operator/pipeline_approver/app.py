@@ -32,7 +32,8 @@ from pipeline_approver.metrics import Metrics
 from pipeline_approver.settings import Settings, SettingsInvalid
 from pipeline_approver.signals import StopSignals
 
-WRITES_PER_SECOND = 100.0
+WRITES_PER_SECOND = 200.0
+WRITES_AT_ONCE = 1000
 STUCK_AFTER_SETTLES = 2
 """A decision counts as stuck after so many settle times: by then a call that was not answered has been judged."""
 
@@ -169,7 +170,7 @@ def build_engine(
         now=now or _now,
         may_begin=may_begin,
         may_act=may_act,
-        pace=Pacer(rate=WRITES_PER_SECOND, burst=50).wait,
+        pace=Pacer(rate=WRITES_PER_SECOND, burst=WRITES_AT_ONCE).wait,
         observer=observe,
         count_call=meter.note_call,
         approve_timeout=datetime.timedelta(seconds=settings.approve_timeout_seconds),

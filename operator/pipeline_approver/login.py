@@ -15,6 +15,7 @@ import aiohttp
 import kopf
 
 from pipeline_approver.kube.api import FIELD_MANAGER
+from pipeline_approver.kube.configuration import find_proxy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,7 @@ class Login:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
             headers={"User-Agent": FIELD_MANAGER, **info.as_http_headers()},
-            proxy=info.proxy_url,
-            trust_env=info.trust_env,
+            proxy=info.proxy_url or find_proxy(info.server),
             trace_configs=[tracing],
         )
         self._sessions = [*(other for other in self._sessions if not other.closed), session]

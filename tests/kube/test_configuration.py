@@ -238,3 +238,34 @@ async def test_a_service_account_is_used_in_a_pod_and_its_token_may_be_rotated(
         await kube.aclose()
     finally:
         await runner.cleanup()
+
+
+async def test_a_proxy_that_the_environment_names_is_used_but_not_for_what_it_excepts(
+    server: KubeServer, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server takes the requests to a proxy as its own.
+    configure(build_kubeconfig("http://cluster.invalid", user={}))
+    monkeypatch.setenv("http_proxy", server.url)
+    kube = await KubeApi.connect()
+    assert await kube.list_pipelines(None) == {}
+    await kube.aclose()
+
+    monkeypatch.setenv("no_proxy", "cluster.invalid")
+    kube = await KubeApi.connect()
+    with pytest.raises(errors.Unavailable):
+        await kube.list_pipelines(None)
+    await kube.aclose()
+
+
+async def test_nothing_of_a_netrc_is_sent(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+
+    async def note(request: web.Request) -> web.Response:
+        sent.append(request.headers.get("Authorization"))
+        return web.json_response({"metadata": {}, "items": []})
+
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password s3cr3t")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    kube = await serve(note)
+    await kube.list_pipelines(None)
+    assert sent == [None]

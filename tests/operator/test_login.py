@@ -27,6 +27,21 @@ async def test_newer_credentials_are_used_when_the_old_ones_are_refused(stage: S
     assert watchers[-1] == "rotated"
 
 
+async def test_a_proxy_of_the_environment_is_used_for_the_watch_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.feldera.add("orders", state="AwaitingApproval")
+    kubeconfig = stage.kube.kubeconfig()
+    kubeconfig["clusters"][0]["cluster"]["server"] = "http://cluster.invalid"
+    stage.kubeconfig.write_text(json.dumps(kubeconfig))
+    # The server takes the requests to a proxy as its own.
+    monkeypatch.setenv("http_proxy", stage.kube.url)
+    async with stage.operator():
+        stage.create("orders")
+        await stage.request("orders")
+        assert stage.kube.counts["watch", "pipelines"]
+
+
 async def test_credentials_that_are_refused_for_good_end_the_operator_with_what_to_do(stage: Stage) -> None:
     """It would be deaf otherwise. The same credentials again are no newer ones: nobody asks with them for ever."""
     stage.create("orders")

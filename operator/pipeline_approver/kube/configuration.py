@@ -2,6 +2,8 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio import config
@@ -40,6 +42,14 @@ async def load_configuration(configuration: Any) -> None:
     if isinstance(token, str):
         # Files of tokens end with a line break, which no header takes.
         configuration.api_key["BearerToken"] = token.strip()
+
+
+def find_proxy(url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for a server, if any."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _check_plugin(loader: Any, configuration: Any) -> None:
