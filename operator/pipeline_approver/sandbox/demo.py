@@ -22,6 +22,7 @@ from pipeline_approver.sandbox.crd import read_crd
 from pipeline_approver.sandbox.feldera import FelderaServer
 from pipeline_approver.sandbox.kube import KubeServer
 from pipeline_approver.sandbox.kubectl import Cluster, CommandFailed
+from pipeline_approver.sandbox.teller import Teller
 
 Found = TypeVar("Found")
 
@@ -45,48 +46,6 @@ PIPELINE = {
 
 class StepMissed(Exception):
     """Something in the story did not happen."""
-
-
-class Teller:
-    """Prints the story; in colour only on a terminal."""
-
-    def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self._step = 0
-
-    def title(self, text: str) -> None:
-        """A new step."""
-        self._step += 1
-        self._print(f"\n{self._step}. {text}", "1;36")
-
-    def say(self, text: str) -> None:
-        """A sentence."""
-        self._print(f"   {text}")
-
-    def command(self, text: str) -> None:
-        """What is typed."""
-        self._print(f"   $ {text}", "1")
-
-    def output(self, text: str) -> None:
-        """What it prints."""
-        for line in text.splitlines():
-            self._print(f"     {line}")
-
-    def operator(self, line: str) -> None:
-        """A line of the operator's log."""
-        self._print(f"     operator │ {line}", "2")
-
-    def good(self, text: str) -> None:
-        """Something was seen to be so."""
-        self._print(f"   ✓ {text}", "32")
-
-    def bad(self, text: str) -> None:
-        """Something was not."""
-        self._print(f"   ✗ {text}", "31")
-
-    def _print(self, text: str, code: str = "") -> None:
-        sys.stdout.write(f"\033[{code}m{text}\033[0m\n" if code and self._colour else f"{text}\n")
-        sys.stdout.flush()
 
 
 class Demo:
@@ -117,11 +76,20 @@ class Demo:
         await self._feldera_reaches(lambda row: row["program_status"] == "Success", "the program is compiled")
         await self._call("POST", "/start")
         await self._feldera_reaches(lambda row: row["deployment_status"] == "Running", "the pipeline runs")
-        await self._call("POST", "/checkpoint")
+        await self._take_checkpoint()
         tell.command("kubectl apply -f orders.yaml")
         tell.output(await self._cluster.create(PIPELINE))
         await self._status_reaches(lambda status: status.get("state") == "Running", "the operator sees it running")
         await self._show()
+
+    async def _take_checkpoint(self) -> None:
+        """Without one, Feldera starts a changed program from nothing and asks nobody."""
+        number = (await self._call("POST", "/checkpoint"))["checkpoint_sequence_number"]
+
+        async def look() -> bool | None:
+            return (await self._call("GET", "/checkpoint_status")).get("success") == number or None
+
+        await self._wait(look, "it has a checkpoint")
 
     async def _change_pipeline(self) -> None:
         tell = self._teller
@@ -170,8 +138,19 @@ class Demo:
         tell = self._teller
         tell.title("The annotation stays where it is, as a GitOps controller would keep it: nothing more happens")
         await self._annotate(approve=request_id)
+        await self._poll_passes()
         effective = [record for record in self._feldera.approvals if record.effective]
         self._check(len(self._feldera.approvals) == len(effective) == 1, "Feldera was asked to approve exactly once")
+
+    async def _poll_passes(self) -> None:
+        """Wait until the operator has asked Feldera twice: whatever it would do, it has begun."""
+        lists = ("GET", "/v0/pipelines", "status")
+        due = self._feldera.counts[lists] + 2
+
+        async def look() -> bool | None:
+            return self._feldera.counts[lists] >= due or None
+
+        await self._wait(look, "the operator has looked at it again")
 
     async def _show_record(self) -> None:
         tell = self._teller
