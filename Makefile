@@ -20,7 +20,7 @@ demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
 
 # Each worker has servers of its own; most of the time is spent waiting for processes.
-JOBS ?= $(shell nproc)
+JOBS ?= $(shell expr $$(nproc) + 1)
 test: $(TOOLS)
 	$(BIN)/pytest -m "not e2e" --numprocesses $(JOBS) --dist worksteal $(ARGS)
 

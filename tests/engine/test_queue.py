@@ -25,21 +25,6 @@ async def test_a_person_overtakes_background_work() -> None:
     assert len(queue) == 1
 
 
-async def test_background_work_lets_people_go_first_but_does_not_wait_for_ever() -> None:
-    queue = WorkQueue()
-    queue.add("a")
-    queue.add("b")
-    queue.add("c", lane=Lane.URGENT)
-    background = asyncio.create_task(queue.get(Lane.BACKGROUND))
-    done, _ = await asyncio.wait([background], timeout=0.1)
-    assert not done
-    assert await queue.get(Lane.URGENT) == "c"
-    assert await background == "a"
-
-    queue.add("d", lane=Lane.URGENT)
-    assert await queue.get(Lane.BACKGROUND) == "b", "nobody takes d: whoever should is waiting for a server"
-
-
 async def test_background_work_does_not_demote_what_a_person_caused() -> None:
     queue = WorkQueue()
     queue.add("a", lane=Lane.URGENT)

@@ -303,3 +303,33 @@ async def test_a_feldera_that_hangs_holds_up_no_other_connection(stage: Stage) -
             await stage.outcome("orders", "Bootstrapped")
     finally:
         await other.stop()
+
+
+async def test_calls_that_are_not_answered_hold_up_no_other_connection(stage: Stage) -> None:
+    """The list comes, so that everything is known and decided; what is asked afterwards is not answered."""
+    other = FelderaServer(lag_seconds=0.01, step_seconds=0.02)
+    await other.start()
+    names = [f"stuck{number}" for number in range(100)]
+    try:
+        for name in names:
+            other.add(name, state="AwaitingApproval", diff=DIFF)
+        put_secret(stage, url=other.url)
+        stage.feldera.add("orders", state="AwaitingApproval", diff=DIFF)
+        async with stage.operator():
+            for name in (*names, "orders"):
+                stage.create(name, **({"connectionSecretRef": {"name": "feldera"}} if name != "orders" else {}))
+            for name in (*names, "orders"):
+                await stage.request(name)
+            held = other.hold(("GET", "get"))
+            for name in names:
+                stage.annotate(name, approve="true")
+            await held.reached.wait()
+            stage.annotate("orders", approve="true")
+            await stage.outcome("orders", "Bootstrapped")
+            assert not other.approvals, "the others still wait"
+            held.release()
+            for name in names:
+                await stage.outcome(name, "Bootstrapped")
+        assert len(other.approvals) == len(names)
+    finally:
+        await other.stop()

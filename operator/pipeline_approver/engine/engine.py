@@ -16,7 +16,8 @@ from pipeline_approver.engine.supervisor import Supervisor
 from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
 
-WORKERS = {Lane.URGENT: 8, Lane.BACKGROUND: 4}
+WORKERS = {Lane.URGENT: 64, Lane.BACKGROUND: 32}
+"""Many, since a connection that does not answer keeps as many as it has turns; most of them sleep."""
 SYNC_CHECK_SECONDS = 0.1
 SYNC_PATIENCE_SECONDS = 2.0
 

@@ -10,9 +10,6 @@ import enum
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
-PAUSES = 50
-PAUSE_SECONDS = 0.02
-"""Together the time that background work waits for people, at most, before each key."""
 
 
 class Lane(enum.Enum):
@@ -88,25 +85,12 @@ class WorkQueue:
         """The next key of a lane; the caller works on it alone until it calls `done`."""
         # Passes that find nothing to do never wait for anything: without this, many in a row would hold up the rest.
         await asyncio.sleep(0)
-        await self._until_filled(lane)
-        if lane is Lane.BACKGROUND:
-            await self._let_people_go_first()
-            await self._until_filled(lane)
-        key, _ = self._lanes[lane].popitem(last=False)
-        self._busy.add(key)
-        return key
-
-    async def _until_filled(self, lane: Lane) -> None:
         while not self._lanes[lane]:
             self._wake[lane].clear()
             await self._wake[lane].wait()
-
-    async def _let_people_go_first(self) -> None:
-        """Wait while somebody's change waits; not for ever: whoever works on those may be waiting for a server."""
-        for _ in range(PAUSES):
-            if not self._lanes[Lane.URGENT]:
-                return
-            await asyncio.sleep(PAUSE_SECONDS)
+        key, _ = self._lanes[lane].popitem(last=False)
+        self._busy.add(key)
+        return key
 
     def done(self, key: str) -> None:
         """The caller's work on a key has ended."""
