@@ -159,7 +159,7 @@ def test_the_deployment_is_what_the_operator_expects() -> None:
     assert container["image"] == f"pipeline-approver:{pipeline_approver.__version__}"
     assert container["resources"] == {
         "requests": {"cpu": "50m", "memory": "96Mi"},
-        "limits": {"memory": "256Mi"},
+        "limits": {"memory": "512Mi"},
     }
     probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
     assert probes == {
