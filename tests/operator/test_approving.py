@@ -270,6 +270,19 @@ async def test_an_approval_that_ends_in_an_error_says_which(stage: Stage) -> Non
         assert stage.condition("orders", "Stalled")["status"] == "True"
 
 
+async def test_a_call_that_failed_before_it_was_carried_out_is_tried_again_and_said_to_be_tried(stage: Stage) -> None:
+    stage.feldera.faults.add(("POST", "approve"), kind="status", status=503)
+    async with stage.operator():
+        request = await waiting(stage)
+        stage.annotate("orders", approve=request["id"])
+        await stage.outcome("orders", "Bootstrapped")
+        await stage.reach("orders", lambda _: stage.events("orders", "Bootstrapped"))
+    assert stage.status("orders")["decision"]["attempts"] == 2
+    [event] = stage.events("orders", "DecisionRetried")
+    assert event["message"] == f"request {request['id']}: attempt 2"
+    assert len(stage.feldera.approvals) == 1
+
+
 async def test_feldera_lagging_after_an_approval_is_not_answered_twice(stage: Stage) -> None:
     pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
     async with stage.operator():

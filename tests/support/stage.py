@@ -73,8 +73,8 @@ class Stage:
     async def operator(self, *, environ: dict[str, str] | None = None, **settings: Any) -> AsyncIterator[None]:
         """The operator in this process, with kopf and all; it has seen all Pipelines.
 
-        In a thread with a loop of its own: when kopf ends, it waits for whatever was started on its loop meanwhile,
-        which would be the servers' connections, and then cancels it.
+        In a thread with a loop of its own, as in a process: what it leaves behind when it ends cannot be mistaken for
+        the servers' work, and the other way round.
         """
         self.select()
         chosen = Settings(**{**SETTINGS, **settings})

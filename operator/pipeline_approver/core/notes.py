@@ -69,9 +69,11 @@ def _describe_decision(old: Decision | None, after: Status) -> Iterator[Note]:
     if not is_same:
         yield Note(new.verdict.value, f"{what} was {new.verdict.value.lower()} {_describe_author(new)}")
     elif old is not None and new.attempts > old.attempts:
-        again = old.outcome is not Outcome.SENDING
-        verb = "asks again and gets the recorded decision again" if again else "is sent again"
-        yield Note("DecisionReplayed" if again else "DecisionSentAgain", f"{what} {verb}")
+        if old.outcome is Outcome.SENDING:
+            # Whether the attempts before reached Feldera is not known, or known not to be so.
+            yield Note("DecisionRetried", f"{what}: attempt {new.attempts}")
+        else:
+            yield Note("DecisionReplayed", f"{what} asks again and gets the recorded decision again")
     if is_same and old is not None and old.outcome is new.outcome:
         if new.outcome in IN_FLIGHT and new.message and new.message != old.message:
             yield Note("NotSentYet", f"{what}: {new.message}", warning=True)
