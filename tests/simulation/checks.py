@@ -139,7 +139,8 @@ class StatusChecks:
         token = token_of(manifest, annotation)
         if not wanted:
             yield f"request {request} was {decision['verdict']}, and {annotation}={token!r} does not say so"
-        if approves and rejects:
+        other = REJECT if annotation is APPROVE else APPROVE
+        if approves and rejects and not _is_recorded_as_used(manifest, before, other):
             yield f"request {request} was decided while approve and reject contradict each other"
         if why := self._tokens.use(uid, annotation, request):
             yield why
@@ -235,6 +236,12 @@ class StatusChecks:
 def identity(decision: Manifest) -> tuple[Any, ...]:
     """What makes a decision the same one."""
     return decision["requestId"], decision["verdict"], decision["at"]
+
+
+def _is_recorded_as_used(manifest: Manifest, before: Manifest, annotation: str) -> bool:
+    """Whether the status still calls the value used up: nobody saw that it was taken away and set anew."""
+    handled, word = before.get("handled", {}), annotation.rpartition("/")[2]
+    return token_of(manifest, annotation) in (handled.get(word), *handled.get(f"{word}Before", ()))
 
 
 def _find_manager(manifest: Manifest, annotation: str) -> str:

@@ -351,8 +351,10 @@ class Pipeline:
 
     def _compare(self, process: Process) -> None:
         deployment = process.deployment
-        deployment.diff = find_diff(self.checkpoint, deployment.program)
-        if deployment.diff is None:
+        diff = find_diff(self.checkpoint, deployment.program)
+        # What an earlier process of the deployment waited for stays known: stale rows may still show it.
+        deployment.diff = diff or deployment.diff
+        if diff is None:
             self._come_up(process)
         elif process.allowed:
             self._leave(process)
