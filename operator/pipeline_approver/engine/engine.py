@@ -13,6 +13,7 @@ from pipeline_approver.engine.connections import Connections
 from pipeline_approver.engine.queue import Lane, WorkQueue
 from pipeline_approver.engine.reconciler import Reconciler
 from pipeline_approver.engine.supervisor import Supervisor
+from pipeline_approver.engine.turns import Turns
 from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
 
@@ -48,6 +49,7 @@ class Engine:
         self._on_synced = on_synced
         self._in_hand: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._turns = Turns(parts.queue)
         self.synced = False
         """Whether all Pipelines are in the cache. Before that nothing is decided: an older twin may be missing."""
 
@@ -120,7 +122,7 @@ class Engine:
             key = await queue.get(lane)
             self._in_hand.add(me)
             try:
-                await self._parts.reconciler.reconcile(key, lane)
+                await self._reconcile(key, lane)
             except Exception:
                 # A defect of ours must not end the worker, nor hold up other Pipelines.
                 log.exception("%s: the pass failed unexpectedly, trying again", key)
@@ -128,6 +130,18 @@ class Engine:
             finally:
                 self._in_hand.discard(me)
                 queue.done(key)
+
+    async def _reconcile(self, key: str, lane: Lane) -> None:
+        """One pass, when it is the key's turn on its connection; else it comes again by itself."""
+        entry = self._parts.cache.get(key)
+        if entry is None:
+            return
+        connection = find_connection_key(entry.resource)
+        if self._turns.take(connection, key, lane):
+            try:
+                await self._parts.reconciler.reconcile(key, lane)
+            finally:
+                self._turns.give_back(connection)
 
     async def _find_missing(self) -> dict[str, str]:
         """The Pipelines, uid to key, that exist and were not seen yet."""

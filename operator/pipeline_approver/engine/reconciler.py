@@ -26,7 +26,6 @@ from pipeline_approver.engine.cache import Cache, Entry, find_connection_key
 from pipeline_approver.engine.connections import Connections
 from pipeline_approver.engine.feed import Feed
 from pipeline_approver.engine.queue import Lane, WorkQueue
-from pipeline_approver.engine.turns import Turns
 from pipeline_approver.feldera import errors as feldera_errors
 from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
@@ -92,18 +91,11 @@ class Reconciler:
         self._observer = observer
         self._count_call = count_call
         self._unsettled: dict[str, Unsettled] = {}
-        self._turns = Turns(queue)
         # A call may start only so long after its record that it is over when the record counts it as over.
         self._start_within = (rules.settle - approve_timeout).total_seconds()
 
     async def reconcile(self, key: str, lane: Lane) -> None:
         """Look at one Pipeline and do what follows. Failures are logged and tried again later."""
-        entry = self._cache.get(key)
-        if entry is None:
-            return
-        connection = find_connection_key(entry.resource)
-        if not self._turns.take(connection, key, lane):
-            return
         try:
             await self._pass(key, lane)
         except NotActing:
@@ -116,8 +108,6 @@ class Reconciler:
             self._queue.retry(key)
         else:
             self._queue.succeed(key)
-        finally:
-            self._turns.give_back(connection)
 
     def _forget_old(self, resource: Resource) -> None:
         """Drop a Pipeline that was not found; one that was created in its place meanwhile stays."""
