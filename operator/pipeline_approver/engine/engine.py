@@ -13,12 +13,12 @@ from pipeline_approver.engine.connections import Connections
 from pipeline_approver.engine.queue import Lane, WorkQueue
 from pipeline_approver.engine.reconciler import Reconciler
 from pipeline_approver.engine.supervisor import Supervisor
-from pipeline_approver.engine.turns import Turns
+from pipeline_approver.engine.turns import AT_ONCE, Turns
 from pipeline_approver.kube import errors as kube_errors
 from pipeline_approver.kube.api import KubeApi
 
-WORKERS = {Lane.URGENT: 64, Lane.BACKGROUND: 32}
-"""Many, since a connection that does not answer keeps as many as it has turns; most of them sleep."""
+WORKERS = {Lane.URGENT: 8 * AT_ONCE, Lane.BACKGROUND: 4 * AT_ONCE}
+"""As many as several connections keep that do not answer; most of them sleep."""
 SYNC_CHECK_SECONDS = 0.1
 SYNC_PATIENCE_SECONDS = 2.0
 
