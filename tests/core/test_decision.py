@@ -8,28 +8,20 @@ import pytest
 
 from pipeline_approver.core.case import Act, OneShot, Problem, ReadProgram, Rules
 from pipeline_approver.core.decision import RULES
-from pipeline_approver.core.settle import Accepted, Ambiguous, NotApplied, Refused
+from pipeline_approver.core.settle import Accepted
 from pipeline_approver.core.status import Outcome, Verdict
-from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, make_diff
-
-
-def shown(**facts: Any) -> World:
-    """A world whose request stands in the status."""
-    world = World(**facts)
-    assert world.step() is None
-    return world
-
-
-def approved(**facts: Any) -> World:
-    """A world whose request was approved, and taken by Feldera."""
-    world = shown(**facts)
-    world.set(approve=world.request_id)
-    return world.answer(world.step(), Accepted())
-
-
-def token_for(world: World, kind: str) -> str:
-    assert world.status.request is not None
-    return {"id": world.request_id, "digest": world.status.request.digest}.get(kind, kind)
+from support.cases import (
+    NEXT_DEPLOYMENT,
+    NOW,
+    RUNNING,
+    STOPPED,
+    VIEW,
+    World,
+    approved,
+    make_diff,
+    shown,
+    token_for,
+)
 
 
 def test_a_request_is_shown_with_its_risk_its_change_and_the_command_to_approve_it() -> None:
@@ -291,122 +283,6 @@ def test_a_pipeline_at_rest_changes_nothing() -> None:
         before = world.status
         world.later(3600).step()
         assert world.status == before
-
-
-def test_one_answer_per_request_even_while_feldera_lags() -> None:
-    world = approved()
-    for _ in range(10):
-        assert world.later(5).step() is None
-    assert world.status.decision.outcome is Outcome.SENT  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("annotation", ["approve", "reject"])
-@pytest.mark.parametrize("token", ["true", "true@42", "id", "digest"])
-def test_a_token_that_is_being_honoured_is_not_called_ignored(token: str, annotation: str) -> None:
-    """Feldera may show the request for a while after it took the call."""
-    world = shown(checkpoint="Never")
-    world.set(**{annotation: token_for(world, token)})
-    action = world.step()
-    for _ in range(2):
-        assert world.step() is None
-        assert world.status.ignored == ()
-        world.answer(action, Accepted())
-    world.set(**RUNNING).step()
-    assert world.status.ignored == ()
-
-
-def test_a_request_that_is_asked_again_under_the_same_id_gets_the_recorded_decision() -> None:
-    world = approved(checkpoint="Never")
-    world.set(**RUNNING).step()
-    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
-    action = world.set(view=VIEW, approve=None).step()
-    assert isinstance(action, Act)
-    assert action.attempt == 2
-
-
-def test_a_call_whose_fate_is_unknown_is_made_again_only_after_it_must_be_over() -> None:
-    world = shown()
-    world.set(approve="true")
-    world.answer(world.step(), Ambiguous(message="timeout"))
-    assert world.later(19).step() is None
-    assert isinstance(world.later(2).step(), Act)
-
-
-def test_a_call_that_had_no_effect_is_made_again_soon() -> None:
-    world = shown()
-    world.set(approve="true")
-    world.answer(world.step(), NotApplied(message="refused connection"))
-    assert world.step() is None
-    assert isinstance(world.later(2).step(), Act)
-
-
-def test_a_refusal_ends_the_decision_and_the_same_token_does_not_repeat_it() -> None:
-    world = shown()
-    digest = world.status.request.digest  # type: ignore[union-attr]
-    world.set(approve=digest)
-    world.answer(world.step(), Refused(message="InvalidBootstrapConfig"))
-    assert world.status.decision.outcome is Outcome.FAILED  # type: ignore[union-attr]
-    assert world.later(3600).step() is None
-    assert world.status.ignored[0].reason == "UsedUp"
-    world.set(approve=None).step()
-    assert isinstance(world.set(approve=digest).step(), Act)
-
-
-def test_nobody_acts_on_a_suspended_pipeline_although_it_was_decided_before() -> None:
-    world = shown()
-    world.set(approve="true")
-    world.answer(world.step(), NotApplied(message="busy"))
-    assert world.set(suspend=True).later(60).step() is None
-
-
-ENDINGS: list[tuple[str, dict[str, Any], Outcome]] = [
-    ("runs", RUNNING, Outcome.BOOTSTRAPPED),
-    ("pauses", {"status": "Paused", "diff": None}, Outcome.BOOTSTRAPPED),
-    ("stopped", STOPPED, Outcome.SUPERSEDED),
-    ("died", {**STOPPED, "deployment_error": BROKEN}, Outcome.FAILED),
-    ("started again", {**NEXT_DEPLOYMENT, "status": "Initializing", "diff": None}, Outcome.SUPERSEDED),
-    ("deleted", {"view": None, "absent": True}, Outcome.SUPERSEDED),
-    ("still waits", {}, Outcome.SENT),
-    ("unavailable", {"status": "Unavailable", "diff": None}, Outcome.SENT),
-    ("unknown word", {"status": "Teleporting", "diff": None}, Outcome.SENT),
-]
-
-
-@pytest.mark.parametrize(("facts", "outcome"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS])
-def test_an_approval_is_followed_to_its_end(facts: dict[str, Any], outcome: Outcome) -> None:
-    world = approved(checkpoint="Never")
-    world.set(**facts)
-    assert world.step() is None
-    assert world.status.decision.outcome is outcome  # type: ignore[union-attr]
-    assert (len(world.status.history) == 1) is (outcome is not Outcome.SENT)
-
-
-def test_an_intent_without_an_answer_is_settled_by_what_feldera_shows() -> None:
-    world = shown(checkpoint="Never")
-    world.set(approve="true").step()
-    world.set(**RUNNING)
-    assert world.step() is None
-    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
-
-
-def test_a_rejection_stops_the_pipeline_and_judges_only_this_request() -> None:
-    world = shown()
-    world.set(reject=world.request_id)
-    world.answer(world.step(), Accepted())
-    world.set(**STOPPED).step()
-    assert world.status.decision.outcome is Outcome.STOPPED  # type: ignore[union-attr]
-    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT), approve="true", reject=None)
-    assert isinstance(world.step(), Act)
-
-
-def test_the_history_keeps_the_last_ten() -> None:
-    world = World(checkpoint="Never")
-    for number in range(12):
-        world.set(view=dataclasses.replace(VIEW, deployment_id=f"d{number}"), approve=f"true@{number}")
-        world.answer(world.step(), Accepted())
-        world.set(**RUNNING).step()
-    assert len(world.status.history) == 10
-    assert world.status.history[-1].deployment_id == "d11"
 
 
 def test_no_combination_of_facts_approves_unseen_or_undecided() -> None:

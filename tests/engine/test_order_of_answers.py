@@ -95,14 +95,31 @@ async def test_a_list_like_the_last_one_still_corrects_what_a_single_read_said(d
 async def test_what_is_known_is_as_old_as_its_question(desk: Desk) -> None:
     before = desk.now()
     await desk.feed.poll()
-    first = desk.feed.asked_at("orders")
-    assert before <= first <= desk.now()
+    between = desk.now()
+    assert desk.feed.is_current("orders", since=before)
+    assert not desk.feed.is_current("orders", since=between)
     await desk.feed.poll()
-    second = desk.feed.asked_at("orders")
-    assert second > first
+    assert desk.feed.is_current("orders", since=between)
     began = desk.now()
+    assert not desk.feed.is_current("orders", since=began)
     desk.feed.update("orders", NEW, began=began)
-    assert desk.feed.asked_at("orders") == began > second
+    assert desk.feed.is_current("orders", since=began)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_stood_still_knows_nothing_that_is_current(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """What it learned before that may be long over, however it was learned."""
+    desk.fails = fails
+    for _ in range(3):
+        await desk.feed.poll()
+    assert desk.feed.is_current("orders", since=None)
+    loop, clock = asyncio.get_running_loop(), asyncio.get_running_loop().time
+    monkeypatch.setattr(loop, "time", lambda: clock() + 900.0)
+    assert not desk.feed.is_current("orders", since=None)
+    await desk.feed.poll()
+    assert desk.feed.is_current("orders", since=None)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -120,6 +137,6 @@ async def test_who_awaits_news_is_told_after_the_next_poll_although_nothing_has_
     wanted = desk.now()
     await desk.feed.poll()
     assert desk.told == ["orders"]
-    assert desk.feed.asked_at("orders") >= wanted
+    assert desk.feed.is_current("orders", since=wanted)
     await desk.feed.poll()
     assert desk.told == ["orders"]

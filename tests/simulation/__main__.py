@@ -4,6 +4,7 @@ make soak                                until interrupted
 make soak ARGS="--steps 1000000"         that many steps
 make soak ARGS="--minutes 30"            that long
 make soak ARGS="--seed 7 --trace"        one episode, the same way every time, and everything that happens in it
+make soak ARGS="--examples 1000"         orders of events that Hypothesis chooses; what fails is shortened and printed
 """
 
 import argparse
@@ -13,7 +14,11 @@ import os
 import sys
 import time
 
+import hypothesis
+from hypothesis.stateful import run_state_machine_as_test
+
 from simulation.episode import Episode, draw
+from simulation.machine import Machine
 from simulation.report import Result, measure, play
 from simulation.world import Violation
 
@@ -28,6 +33,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="play only this episode")
     parser.add_argument("--trace", action="store_true", help="print everything that happens; with --seed")
     parser.add_argument("--steps", type=int, default=0, help="stop after so many steps")
+    parser.add_argument("--examples", type=int, default=0, help="let Hypothesis choose so many orders of events")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument(
@@ -35,6 +41,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     began = time.monotonic()
+    if arguments.examples:
+        return _search(arguments.examples)
     if arguments.seed is not None:
         result = _play_one(arguments.seed, trace=arguments.trace)
     else:
@@ -52,6 +60,18 @@ def _play_one(seed: int, *, trace: bool) -> Result:
     except Violation as violation:
         failed[seed] = str(violation)
     return measure(episode.world, failed)
+
+
+def _search(examples: int) -> int:
+    found = hypothesis.settings(max_examples=examples, stateful_step_count=40, deadline=None, print_blob=True)
+    try:
+        run_state_machine_as_test(Machine, settings=found)
+    except Violation as violation:
+        # The story, and how to play it again.
+        print("\n".join([str(violation), *violation.__notes__]))
+        return 1
+    print(f"{examples:,} examples: violations: 0")
+    return 0
 
 
 def _play_many(arguments: argparse.Namespace, began: float) -> Result:

@@ -244,7 +244,7 @@ class Owners:
             case "swap":
                 self.swap(pipeline.name)
             case "crash":
-                pipeline.crash(loses_storage=self._rng.random() < 0.4)
+                self._crash(pipeline)
             case "desire":
                 pipeline.desire(self._rng.choice(("Running", "Paused", "Suspended")))
             case "flap":
@@ -261,11 +261,15 @@ class Owners:
             case "approve":
                 pipeline.approve(silent=False, concurrent=False)
             case "crash":
-                pipeline.crash(loses_storage=self._rng.random() < 0.4)
+                self._crash(pipeline)
             case "desire":
                 pipeline.desire(self._rng.choice(("Running", "Running", "Paused", "Suspended")))
             case "flap":
                 pipeline.flap()
+
+    def _crash(self, pipeline: Pipeline) -> None:
+        pulled = self.write_program() if self._rng.random() < 0.5 else None
+        pipeline.crash(loses_storage=self._rng.random() < 0.4, pulled=pulled)
 
     def swap(self, name: str) -> None:
         """Stop, edit and start again as fast as Feldera allows."""

@@ -20,9 +20,8 @@ from simulation.truth import Manifest, digest_of, name_of
 
 RESEND_SECONDS = 60.0
 EXCUSABLE_SECONDS = 0.01
-FAILED_POLLS = 3
-LONGEST_POLL_SECONDS = 60.0
-"""A read of thirty seconds, and a pause that Feldera asked for."""
+LONGEST_POLL_SECONDS = 90.0
+"""What a poll may take, and a pause that Feldera asked for."""
 LONGEST_WRITE_SECONDS = 30.0
 VERDICTS = {"approve": "Approved", "stop": "Rejected"}
 
@@ -71,6 +70,8 @@ class CallChecks:
         self.approvals = 0
         self.rejections = 0
         self.resent = 0
+        self.unseen = 0
+        """Approvals of a change that came up within one deployment, too late for anybody to see it."""
         self._kubernetes = kubernetes
         self._statuses = statuses
         self._settings = settings
@@ -148,11 +149,11 @@ class CallChecks:
         self._attempts = [it for it in self._attempts if it.recorded_at > before]
 
     def _judge_knowledge(self, write: Write) -> None:
-        """Nothing is decided by who has not heard from Feldera for so long that the connection counts as broken."""
+        """Nothing is decided by who has not heard from Feldera for so long that polls must be missing."""
         heard = [it.closed_at for it in self._lists.get(write.process, ()) if it.heard and it.answer and it.closed_at]
         silent = self._clock() - max(heard, default=0.0)
         interval = self._settings.poll_interval_seconds
-        if silent > FAILED_POLLS * (LONGEST_POLL_SECONDS + 1.1 * interval) + LONGEST_WRITE_SECONDS:
+        if silent > 1.1 * interval + LONGEST_POLL_SECONDS + LONGEST_WRITE_SECONDS:
             self._complain(f"{write.operator.name} decides, and has not heard from Feldera for {silent:.0f} s")
 
     def _find_attempt(self, call: Call, name: str, verdict: str) -> Attempt | None:
@@ -235,11 +236,16 @@ class CallChecks:
         if deployment.id == decision["deploymentId"] and digest in (None, decision["digest"]):
             return
         read = attempt.read
-        if deployment.id != decision["deploymentId"] and read is not None and read.heard and read.seen is not None:
-            shown = read.seen["deployment"]
-            if shown is not None and shown.id == decision["deploymentId"] and read.sent_at >= attempt.recorded_at:
-                self.strays.append(Stray(self._clock(), attempt, deployment))
-                return
+        if read is not None and read.heard and read.seen is not None and read.sent_at >= attempt.recorded_at:
+            shown, diff = read.seen["deployment"], read.seen["diff"]
+            if shown is not None and shown.id == decision["deploymentId"]:
+                if deployment.id != shown.id:
+                    self.strays.append(Stray(self._clock(), attempt, deployment))
+                    return
+                if diff is not None and digest_of(shown, decision["outputs"], diff) == decision["digest"]:
+                    # Its process was started again from another state, between the read and the call.
+                    self.unseen += 1
+                    return
         what = "approved" if digest is not None else "stopped"
         self._complain(f"deployment {deployment.id} was {what}, and what was decided is {dict(decision)}")
 

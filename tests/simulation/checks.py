@@ -13,7 +13,7 @@ from simulation.truth import (
     REJECT,
     Manifest,
     TokenBook,
-    digest_of,
+    digests_of,
     id_of,
     kind_of,
     name_of,
@@ -36,6 +36,8 @@ class StatusChecks:
         """Decisions (uid, request, verdict) that Feldera refused."""
         self.taken: set[tuple[str, str, str]] = set()
         """Decisions that Feldera took."""
+        self.outcomes: dict[tuple[str, str], set[str]] = collections.defaultdict(set)
+        """What was ever told of a request (uid, id); the history forgets."""
         self.requests: set[str] = set()
         """Ids of requests that were shown or decided, all of them judged."""
         self.counts: collections.Counter[str] = collections.Counter()
@@ -64,6 +66,7 @@ class StatusChecks:
             yield "the recorded decision is gone"
         yield from self._judge_tokens(write.before, before, after)
         if new is not None and (old is None or old["outcome"] != new["outcome"]):
+            self.outcomes[(write.after["metadata"]["uid"], new["requestId"])].add(new["outcome"])
             yield from self._judge_outcome(write.after, new)
         yield from self._judge_checkpoint(before, after)
 
@@ -90,8 +93,9 @@ class StatusChecks:
             yield f"request {request['id']} is shown, and nothing ever waited"
             return
         self.requests.add(request["id"])
-        digest = digest_of(deployment, request["outputs"])
-        if (request["digest"], request["id"]) != (digest, id_of(manifest["metadata"]["uid"], deployment, digest)):
+        digests = digests_of(deployment, request["outputs"])
+        id_ = id_of(manifest["metadata"]["uid"], deployment, request["digest"])
+        if request["digest"] not in digests or request["id"] != id_:
             yield f"request {request['id']} is not what deployment {deployment.id} waits for"
         for entry in after.get("ignored", []):
             if entry["reason"] in ("UnknownRequest", "StaleRequest") and entry["value"] == request["id"]:
@@ -128,8 +132,8 @@ class StatusChecks:
         if deployment is None or not deployment.waited_at or deployment.name != name_of(manifest):
             yield f"request {request} was decided, and nothing waited"
             return
-        digest = digest_of(deployment, decision["outputs"])
-        if (decision["digest"], request) != (digest, id_of(uid, deployment, digest)):
+        digests = digests_of(deployment, decision["outputs"])
+        if decision["digest"] not in digests or request != id_of(uid, deployment, decision["digest"]):
             yield f"what was decided as {request} is not what deployment {deployment.id} waits for"
         if decision["outputs"] != outputs_of(manifest, deployment):
             yield f"request {request} was decided with outputs {decision['outputs']}, which nobody asked for"
@@ -211,7 +215,9 @@ class StatusChecks:
                 ]
                 is_true = key in self.refused or any(it.error for it in later if it.id >= deployment.id)
             case "Superseded":
-                is_true = deployment.ended_at is not None or deleted or (not approved and bool(deployment.left_at))
+                # The process may have been started again from another state, and have found another change.
+                other = deleted or len(deployment.diffs) > 1 or (not approved and bool(deployment.left_at))
+                is_true = deployment.ended_at is not None or other
             case _:
                 return
         if not is_true:

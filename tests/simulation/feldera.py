@@ -187,6 +187,7 @@ def _find_unready(pipeline: Pipeline) -> Answer | None:
 def _remember(pipeline: Pipeline) -> dict[str, Any]:
     return {
         "deployment": pipeline.deployment,
+        "diff": pipeline.shown_diff,
         "status": pipeline.status,
         "desired": pipeline.desired_status,
         "resources_desired": pipeline.resources_desired,

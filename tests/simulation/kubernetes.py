@@ -160,7 +160,8 @@ class Kubernetes:
         old = self.pipelines.get(key)
         if old is None:
             return _refuse(404, "NotFound", f"{key[1]} not found")
-        if call.body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+        condition = call.body["metadata"]["resourceVersion"]
+        if condition is not None and condition != old["metadata"]["resourceVersion"]:
             return _refuse(
                 409, "Conflict", "the object has been modified; please apply your changes to the latest version"
             )

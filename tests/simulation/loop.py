@@ -7,10 +7,11 @@ Every callback costs a little time, so that messages arrive between any two call
 
 import asyncio
 import collections
+import contextlib
 import contextvars
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 CALLBACK_SECONDS = 20e-6
@@ -91,17 +92,25 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def kill(self, process: Process) -> None:
         """Kill a process and forget it."""
-        process.kill()
+        with self._running():
+            process.kill()
         self._processes.remove(process)
 
     def run_until(self, moment: float) -> None:
         """Let the world go on until then."""
-        asyncio.events._set_running_loop(self)
-        try:
+        with self._running():
             while self._step(moment):
                 pass
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """Be the loop that asyncio asks for."""
+        before = asyncio.events._get_running_loop()
+        asyncio.events._set_running_loop(self)
+        try:
+            yield
         finally:
-            asyncio.events._set_running_loop(None)
+            asyncio.events._set_running_loop(before)
 
     def _step(self, moment: float) -> bool:
         while self._doomed:

@@ -3,18 +3,26 @@
 This is the one place where the product's own functions are replaced.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import datetime
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 from pipeline_approver.core import change, claims, decision, follow, requests, status
 from pipeline_approver.core import settle as settling
-from pipeline_approver.core.case import Case, Rules
+from pipeline_approver.core.case import AWAITING_APPROVAL, PROVISIONED, RUNNING, Act, Case, Rules
+from pipeline_approver.core.resource import APPROVE, REJECT
 from pipeline_approver.core.tokens import Token, TokenKind
-from pipeline_approver.engine import calls
+from pipeline_approver.engine import calls, feed, reconciler
+from pipeline_approver.engine.feed import Feed
+from pipeline_approver.engine.reconciler import Reconciler
+from pipeline_approver.feldera import wire
+from pipeline_approver.feldera.client import FelderaClient
+from pipeline_approver.kube.api import KubeApi
 
 Breakage = Callable[[contextlib.ExitStack], None]
 
@@ -83,6 +91,98 @@ def _same_program(digest: Any) -> Any:
     return blind
 
 
+def _ignore_version(patch_status: Any) -> Any:
+    async def overwrite(self: KubeApi, *names: str, **given: Any) -> Any:
+        return await patch_status(self, *names, **{**given, "resource_version": None})
+
+    return overwrite
+
+
+def _act_first(step: Any) -> Any:
+    async def hasty(self: Any, case: Case, known: Feed, lane: Any) -> Any:
+        action = decision.decide(case).action
+        if isinstance(action, Act):
+            await self._call(action, case.resource, known, asyncio.get_running_loop().time())
+        return await step(self, case, known, lane)
+
+    return hasty
+
+
+def _never_late(send: Any) -> Any:
+    async def heedless(*args: Any, **given: Any) -> Any:
+        return await send(*args, **{**given, "in_time": lambda: True})
+
+    return heedless
+
+
+def _wanted_running(parse_view: Any) -> Any:
+    """Whatever is wanted of a pipeline that waits, it counts as wanted running."""
+
+    def wishful(row: object) -> Any:
+        view = parse_view(row)
+        if view is None or view.status != AWAITING_APPROVAL:
+            return view
+        return dataclasses.replace(view, desired_status=RUNNING[0], resources_desired_status=PROVISIONED)
+
+    return wishful
+
+
+def _always(**fields: Any) -> Callable[[Any], Any]:
+    """A case that is given other facts than those found."""
+    return lambda make: lambda self, **given: make(self, **{**given, **fields})
+
+
+def _own_clock(measure: Any) -> Any:
+    return lambda *args, **given: measure(*args, **{**given, "own": True})
+
+
+def _forget_with_value(_: Any) -> Any:
+    """A used-up value is forgotten as soon as its annotation has another one."""
+
+    def forgetful(case: Case) -> status.Handled:
+        handled = case.status.handled
+        for name, token in ((APPROVE, case.resource.approve), (REJECT, case.resource.reject)):
+            if token.text != handled.find(name)[0]:
+                handled = dataclasses.replace(handled, **{name: "", f"{name}_before": ()})
+        return handled
+
+    return forgetful
+
+
+def _without_flags(approve: Any) -> Any:
+    return lambda self, name, **_: approve(self, name, silent=False, concurrent=False)
+
+
+def _keep_last_only(record: Any) -> Any:
+    def forgetful(before: status.Status, decided: Any) -> status.Status:
+        after = record(before, decided)
+        return after if after.history == before.history else dataclasses.replace(after, history=after.history[-1:])
+
+    return forgetful
+
+
+def _any_checkpoint(settle_checkpoint: Any) -> Any:
+    def generous(case: Case, decided: status.Decision, answer: Any) -> status.Decision:
+        if isinstance(answer, settling.Progress) and answer.success is not None:
+            answer = settling.Progress(success=2**62)
+        return settle_checkpoint(case, decided, answer)
+
+    return generous
+
+
+class _Same(str):
+    """A digest that none differs from."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+
 MUTATIONS: dict[str, Breakage] = {
     "drop the verifying read": _replaced(requests, "verify", lambda _: lambda *__: ""),
     "resend without waiting": _replaced(Case, "retry_at", lambda _: property(lambda __: None)),
@@ -102,6 +202,21 @@ MUTATIONS: dict[str, Breakage] = {
         _replaced(change, "digest_change", _same_program), _replaced(requests, "digest_change", _same_program)
     ),
     "take silence for a refusal": _replaced(calls, "_explain", _refuse_unknown),
+    "ignore the resource version": _replaced(KubeApi, "patch_status", _ignore_version),
+    "act before recording": _replaced(Reconciler, "_step", _act_first),
+    "act although held up": _replaced(calls, "send", _never_late),
+    "decide for the younger of two": _replaced(Case, "__init__", _always(duplicate_of="")),
+    "decide from older news": _replaced(Case, "__init__", _always(is_news=True)),
+    "approve what is wanted stopped": _replaced(wire, "parse_view", _wanted_running),
+    "trust another machine's clock": _replaced(reconciler, "measure_pause", _own_clock),
+    "decide from what was known before standing still": _replaced(feed, "LONGEST_POLL_SECONDS", lambda _: math.inf),
+    "carry out a decision about another change": _replaced(follow, "digest_change", lambda _: lambda **__: _Same()),
+    "forget a used value when another is set": _replaced(claims, "release_tokens", _forget_with_value),
+    "drop the flags of an approval": _replaced(FelderaClient, "approve", _without_flags),
+    "shorten the history": _both(
+        _replaced(follow, "record_decision", _keep_last_only), _replaced(settling, "record_decision", _keep_last_only)
+    ),
+    "take any checkpoint for the one asked for": _replaced(settling, "_settle_checkpoint", _any_checkpoint),
 }
 
 

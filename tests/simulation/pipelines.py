@@ -48,6 +48,8 @@ class Deployment:
     silent: bool
     concurrent: bool
     diff: Diff | None = None
+    diffs: list[Diff] = field(default_factory=list)
+    """All that it has ever waited for: rows may be stale."""
     waited_at: list[float] = field(default_factory=list)
     left_at: list[float] = field(default_factory=list)
     """When it stopped waiting because somebody approved."""
@@ -159,6 +161,14 @@ class Pipeline:
     def status(self) -> str:
         """The combined status, as it is seen."""
         return self.resources if self.resources != "Provisioned" else self.runtime or "Initializing"
+
+    @property
+    def shown_diff(self) -> Diff | None:
+        """The change, as it is seen."""
+        if self.runtime != "AwaitingApproval":
+            return None
+        diff: Diff | None = self.details if self.world.traits.old_details else self.details["approval_diff"]
+        return diff
 
     @property
     def desired_status(self) -> str:
@@ -352,8 +362,9 @@ class Pipeline:
     def _compare(self, process: Process) -> None:
         deployment = process.deployment
         diff = find_diff(self.checkpoint, deployment.program)
-        # What an earlier process of the deployment waited for stays known: stale rows may still show it.
-        deployment.diff = diff or deployment.diff
+        if diff is not None and diff != deployment.diff:
+            deployment.diff = diff
+            deployment.diffs.append(diff)
         if diff is None:
             self._come_up(process)
         elif process.allowed:
@@ -417,13 +428,17 @@ class Pipeline:
         if self.process is not None and self.process.phase in RUNNING:
             self.checkpoint = self.process.deployment.program
 
-    def crash(self, *, loses_storage: bool) -> None:
-        """The pod dies and is started again, in the same deployment."""
+    def crash(self, *, loses_storage: bool, pulled: Program | None = None) -> None:
+        """The pod dies and is started again, in the same deployment.
+
+        Without its storage it may start from what it pulls from a bucket, which others may write to as well.
+        """
         if self.process is None or self.resources != "Provisioned":
             return
         self.process = None
         if loses_storage:
             self.stored = None
+            self.checkpoint = pulled or self.checkpoint
         self._changed()
 
         def restart() -> None:

@@ -83,20 +83,14 @@ class RestChecks:
 
     def _judge_strays(self) -> None:
         """A call that hit another deployment is reported where the user looks."""
+        alive = {it["metadata"]["uid"] for it in self._world.kubernetes.pipelines.values()}
         for stray in self._world.calls.strays:
-            found = [
-                it for it in self._world.kubernetes.pipelines.values() if it["metadata"]["uid"] == stray.attempt.uid
-            ]
-            for manifest in found:
-                status = manifest.get("status", {})
-                known = [*status.get("history", []), status.get("decision", {})]
-                outcomes = {
-                    it.get("outcome") for it in known if it.get("requestId") == stray.attempt.decision["requestId"]
-                }
-                if stray.attempt.decision["verdict"] == "Approved" and not outcomes & {"Superseded", "Failed"}:
-                    self._world.complain(
-                        f"deployment {stray.deployment.id} was approved by mistake, and told is {outcomes}"
-                    )
+            uid, decision = stray.attempt.uid, stray.attempt.decision
+            outcomes = self._world.statuses.outcomes[(uid, decision["requestId"])]
+            if uid in alive and decision["verdict"] == "Approved" and not outcomes & {"Superseded", "Failed"}:
+                self._world.complain(
+                    f"deployment {stray.deployment.id} was approved by mistake, and told is {outcomes}"
+                )
         self._world.counts["strays"] += len(self._world.calls.strays)
         self._world.calls.strays.clear()
 
@@ -173,7 +167,8 @@ class RestChecks:
                 handled = manifest.get("status", {}).get("handled", {})
                 if token in (handled.get(word), *handled.get(f"{word}Before", ())):
                     return False
-                return self._world.config.settings.one_shot == "any"
+                # With "waiting", one that came too early is used up by that.
+                return self._world.config.settings.one_shot != "never"
             case "id":
                 return token == request
             case "digest":

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.kubernetes import GROUP, Change
-from simulation.pipelines import Deployment
+from simulation.pipelines import Deployment, Diff
 
 APPROVE, REJECT = f"{GROUP}/approve", f"{GROUP}/reject"
 Manifest = Mapping[str, Any]
 
 
-def digest_of(deployment: Deployment, outputs: str) -> str:
-    """The digest in `status.request.digest`, from its description in the design."""
+def digest_of(deployment: Deployment, outputs: str, diff: Diff | None = None) -> str:
+    """The digest in `status.request.digest`, from its description in the design; of the last diff, if none is given."""
     document = {
         "v": 1,
-        "diff": deployment.diff,
+        "diff": diff or deployment.diff,
         "program": {
             "program_code": _fingerprint(deployment.program.code),
             "udf_rust": _fingerprint(deployment.program.udf),
@@ -27,6 +27,11 @@ def digest_of(deployment: Deployment, outputs: str) -> str:
         "outputs": outputs,
     }
     return "sha256:" + hashlib.sha256(_canonical(document)).hexdigest()
+
+
+def digests_of(deployment: Deployment, outputs: str) -> set[str]:
+    """The digests of all changes that a deployment has ever waited for."""
+    return {digest_of(deployment, outputs, diff) for diff in deployment.diffs}
 
 
 def id_of(uid: str, deployment: Deployment, digest: str) -> str:

@@ -1,6 +1,5 @@
 """One world from one seed: both APIs, operators, everybody who acts, and every invariant."""
 
-import asyncio
 import collections
 import contextlib
 import logging
@@ -91,9 +90,8 @@ class World:
     def close(self) -> None:
         """End all processes."""
         self.active = False
-        with self._running():
-            for operator in self.operators:
-                operator.crash()
+        for operator in self.operators:
+            operator.crash()
         self._closing.close()
 
     def complain(self, text: str) -> None:
@@ -236,14 +234,6 @@ class World:
                 f" {decision.get('attempts')} {decision.get('checkpoint')} {decision.get('message')}"
                 f" handled {status.get('handled')} ignored {[it['reason'] for it in status.get('ignored', [])]}"
             )
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        asyncio.events._set_running_loop(self.loop)
-        try:
-            yield
-        finally:
-            asyncio.events._set_running_loop(None)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.decision import decide
 from pipeline_approver.core.observation import DeploymentError, PipelineView, Program
 from pipeline_approver.core.resource import CheckpointMode, Resource
-from pipeline_approver.core.settle import Answer, settle
+from pipeline_approver.core.settle import Accepted, Answer, settle
 from pipeline_approver.core.status import Status
 from pipeline_approver.core.tokens import parse_token
 
@@ -137,3 +137,22 @@ STOPPED = {
 }
 RUNNING = {"status": "Running", "diff": None}
 NEXT_DEPLOYMENT = {"deployment_id": "deployment-2"}
+
+
+def shown(**facts: Any) -> World:
+    """A world whose request stands in the status."""
+    world = World(**facts)
+    assert world.step() is None
+    return world
+
+
+def approved(**facts: Any) -> World:
+    """A world whose request was approved, and taken by Feldera."""
+    world = shown(**facts)
+    world.set(approve=world.request_id)
+    return world.answer(world.step(), Accepted())
+
+
+def token_for(world: World, kind: str) -> str:
+    assert world.status.request is not None
+    return {"id": world.request_id, "digest": world.status.request.digest}.get(kind, kind)

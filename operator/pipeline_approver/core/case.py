@@ -82,7 +82,7 @@ class Case:
     released: frozenset[str] = frozenset()
     """Annotations that were seen without a value since their present one was used up."""
     is_news: bool = True
-    """Whether Feldera was asked after this process learned of the status, or wrote it."""
+    """Whether Feldera was asked lately, and after this process learned of the status, or wrote it."""
     pause: datetime.timedelta | None = None
     """What is left of the pause before the decision may be sent again, by a clock that cannot be set; None: the
     time in the status counts as it is."""

@@ -78,7 +78,7 @@ def wait_for_first_word(inquiry: Inquiry) -> Step | None:
 
 
 def wait_for_news(inquiry: Inquiry) -> Step | None:
-    """Another process has written the status since Feldera was asked: it may have known more than we do."""
+    """Another process has written the status since Feldera was asked, or this one stood still: what is known is old."""
     return None if inquiry.case.is_news else Step(unchanged=True)
 
 

@@ -16,7 +16,7 @@ from pipeline_approver.core.case import (
     RequestCheckpoint,
     Rules,
 )
-from pipeline_approver.core.change import clip
+from pipeline_approver.core.change import clip, digest_change
 from pipeline_approver.core.conditions import CHECKPOINT_DURABLE, MESSAGE_LENGTH, find_condition
 from pipeline_approver.core.observation import PipelineView
 from pipeline_approver.core.resource import CheckpointMode
@@ -143,6 +143,8 @@ def _follow_waiting(case: Case, decision: Decision, view: PipelineView) -> Step:
     )
     if leaving:
         return Step(keep_request=True)
+    if digest_change(diff=view.diff, program=case.observation.program, outputs=decision.outputs) != decision.digest:
+        return _end(decision, Outcome.SUPERSEDED, "the pipeline came up from another state and waits for another change")
     if case.resource.suspend:
         hold = Problem(reason="Suspended", message="spec.suspend is true, so the decision is not sent")
         return Step(hold=hold, keep_request=True)

@@ -18,6 +18,8 @@ from pipeline_approver.feldera.client import FelderaClient
 FAILURES_TO_REPORT = 3
 PROGRAM_RETRY_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_POLL_SECONDS = 60.0
+"""What a poll may take, and reading the Secret before it; one that takes longer holds decisions up."""
 JITTER = 0.1
 SINGLE_READS_AT_ONCE = 8
 
@@ -113,6 +115,7 @@ class Feed:
         self._failures = 0
         self._programs = Programs()
         self._retry_after = 0.0
+        self._paused = interval_seconds
 
     @property
     def age(self) -> float:
@@ -136,10 +139,16 @@ class Feed:
             problem=self.problem or self._gaps.find_problem(name),
         )
 
-    def asked_at(self, name: str) -> float:
-        """When Feldera was asked for what is known of a pipeline, or in vain: what `observe` says is not older."""
+    def is_current(self, name: str, *, since: float | None) -> bool:
+        """Whether what `observe` says was asked for after `since`, and not so long ago that polls must be missing.
+
+        They are missing when the process stood still, or its machine slept: what it knows may be long over.
+        """
         failed = self.problem is not None or self._gaps.find_problem(name) is not None
-        return self._polled_at if failed else self._apart.get(name, self._listed).began
+        asked_at = self._polled_at if failed else self._apart.get(name, self._listed).began
+        if since is not None and asked_at < since:
+            return False
+        return asyncio.get_running_loop().time() - asked_at <= self._paused + LONGEST_POLL_SECONDS
 
     def await_news(self, name: str) -> None:
         """Have a pipeline reported after the next poll, also when nothing has changed."""
@@ -192,8 +201,8 @@ class Feed:
     async def pause(self) -> None:
         """Wait for the next poll."""
         spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311 - spreads load, guards nothing
-        seconds = max(self._interval * spread * self._slow_down(), self._retry_after)
-        await asyncio.sleep(seconds)
+        self._paused = max(self._interval * spread * self._slow_down(), self._retry_after)
+        await asyncio.sleep(self._paused)
 
     async def poll(self) -> None:
         """Ask once."""

@@ -275,7 +275,7 @@ class Reconciler:
             observation = replace(observation, problem=refusal)
         twins, strangers = self._find_twins(resource, observation.view)
         ruler = min(twins, key=self._find_age)
-        is_news = entry.told_at is None or feed.asked_at(resource.pipeline_name) >= entry.told_at
+        is_news = feed.is_current(resource.pipeline_name, since=entry.told_at)
         # One that is not known yet may turn out to rule.
         is_news = is_news and not any(self._find_age(it) < self._find_age(resource.key) for it in strangers)
         if not is_news:

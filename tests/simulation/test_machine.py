@@ -1,0 +1,76 @@
+"""Hypothesis looks for an order of events that breaks a promise, and shortens what it finds.
+
+`make soak ARGS="--examples 1000"` looks further, and elsewhere every time. What was once found is told again here.
+"""
+
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from simulation.machine import CHANGES, Machine
+from simulation.mutations import broken
+from simulation.world import Violation
+
+SUITE = hypothesis.settings(
+    max_examples=40, stateful_step_count=20, deadline=None, derandomize=True, database=None, print_blob=False
+)
+"""The same examples every time."""
+
+
+def test_no_order_of_events_breaks_a_promise() -> None:
+    run_state_machine_as_test(Machine, settings=SUITE)
+
+
+def test_a_broken_rule_is_found_and_its_example_is_short() -> None:
+    phases = (hypothesis.Phase.generate, hypothesis.Phase.shrink)
+    search = hypothesis.settings(
+        SUITE, max_examples=200, stateful_step_count=10, phases=phases, report_multiple_bugs=False
+    )
+    with broken("ignore the resource version"), pytest.raises(Violation) as found:
+        run_state_machine_as_test(Machine, settings=search)
+    story = [line for note in found.value.__notes__ for line in note.splitlines() if line.startswith("state.")]
+    assert story[0].startswith("state.begin(operators=2,"), story
+    assert len(story) <= 5, story
+
+
+def stand_still(world: Machine) -> None:
+    """A process that stood still for long decided from what it knew before."""
+    world.freeze_operator(0, seconds=300.0, then=70.0)
+    world.annotate(0, "approve", "true", then=70.0)
+    for _ in range(3):
+        world.clear(1, then=70.0)
+
+
+def come_up_from_another_state(world: Machine) -> None:
+    """A decision was tried for ever after its deployment had come to wait for another change."""
+    world.annotate(0, "approve", "id", then=1.0)
+    world.crash_pipeline(0, loses_storage=True, pulled=CHANGES[2], then=70.0)
+
+
+STORIES = [
+    ("decide from what was known before standing still", stand_still),
+    ("carry out a decision about another change", come_up_from_another_state),
+]
+"""Broken rules, each with a story that tells."""
+
+
+def play(story: Callable[[Machine], None]) -> None:
+    machine = Machine()
+    machine.begin(operators=1, twins=False, one_shot="any", documented=False)
+    try:
+        story(machine)
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("story", [story for _, story in STORIES], ids=[story.__name__ for _, story in STORIES])
+def test_what_was_found_once_is_not_so_any_more(story: Callable[[Machine], None]) -> None:
+    play(story)
+
+
+@pytest.mark.parametrize(("name", "story"), STORIES, ids=[name for name, _ in STORIES])
+def test_a_broken_rule_makes_the_story_true_again(name: str, story: Callable[[Machine], None]) -> None:
+    with broken(name), pytest.raises(Violation):
+        play(story)
