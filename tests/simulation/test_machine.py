@@ -28,10 +28,11 @@ def test_a_broken_rule_is_found_and_its_example_is_short() -> None:
     search = hypothesis.settings(
         SUITE, max_examples=200, stateful_step_count=10, phases=phases, report_multiple_bugs=False
     )
-    with broken("ignore the resource version"), pytest.raises(Violation) as found:
+    with broken("treat Unavailable as withdrawn"), pytest.raises(Violation) as found:
         run_state_machine_as_test(Machine, settings=search)
     story = [line for note in found.value.__notes__ for line in note.splitlines() if line.startswith("state.")]
-    assert story[0].startswith("state.begin(operators=2,"), story
+    # The beginning, one deed that makes a pipeline Unavailable, and little else.
+    assert any("crash_pipeline" in line or "flap" in line for line in story), story
     assert len(story) <= 5, story
 
 
