@@ -157,7 +157,9 @@ def render_change(change: Change) -> dict[str, Any]:
 
 def clip(text: str, length: int) -> str:
     """At most `length` printable characters of a text that came from outside."""
-    cleaned = "".join(c if c.isprintable() else " " for c in text[: length + 1])
+    cleaned = text[: length + 1]
+    if not cleaned.isprintable():
+        cleaned = "".join(c if c.isprintable() else " " for c in cleaned)
     return cleaned if len(cleaned) <= length else cleaned[: length - 1] + "…"
 
 

@@ -4,7 +4,7 @@
 `Stalled` exist only while True. A transition time moves only with the status.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +61,7 @@ def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | N
 
 def parse_condition(value: object) -> Condition | None:
     """Read one entry; None when it is not a condition."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     texts = {key: value.get(key) for key in ("type", "status", "reason")}
     if not all(isinstance(text, str) for text in texts.values()):

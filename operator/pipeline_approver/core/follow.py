@@ -144,7 +144,8 @@ def _follow_waiting(case: Case, decision: Decision, view: PipelineView) -> Step:
     if leaving:
         return Step(keep_request=True)
     if digest_change(diff=view.diff, program=case.observation.program, outputs=decision.outputs) != decision.digest:
-        return _end(decision, Outcome.SUPERSEDED, "the pipeline came up from another state and waits for another change")
+        what = "the pipeline came up from another state and waits for another change"
+        return _end(decision, Outcome.SUPERSEDED, what)
     if case.resource.suspend:
         hold = Problem(reason="Suspended", message="spec.suspend is true, so the decision is not sent")
         return Step(hold=hold, keep_request=True)

@@ -83,7 +83,7 @@ def build_merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
     patch: dict[str, Any] = {key: None for key in before if key not in after}
     for key, value in after.items():
         old = before.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
+        if isinstance(value, dict) and isinstance(old, dict):
             inner = build_merge_patch(old, value)
             if inner:
                 patch[key] = inner

@@ -72,8 +72,13 @@ class Engine:
     def observe(self, *, deleted: bool, manifest: Mapping[str, Any]) -> None:
         """Take in one event of the watch. Only remembers and enqueues: the next event waits for this."""
         cache, queue = self._parts.cache, self._parts.queue
+        metadata = manifest["metadata"]
+        entry = cache.get(f"{metadata['namespace']}/{metadata['name']}")
+        version = metadata["uid"], metadata.get("resourceVersion")
+        if entry is not None and not deleted and (entry.resource.uid, entry.resource.resource_version) == version:
+            # What this process wrote itself comes back from the watch.
+            return
         resource = parse_resource(manifest)
-        entry = cache.get(resource.key)
         if deleted:
             if entry is not None and entry.resource.uid == resource.uid:
                 self._parts.reconciler.forget(resource.key)

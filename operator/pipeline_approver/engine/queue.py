@@ -24,7 +24,8 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, collections.OrderedDict[str, None]] = {lane: collections.OrderedDict() for lane in Lane}
-        self._wake = {lane: asyncio.Event() for lane in Lane}
+        # Each key that is added wakes one worker, and not all who wait. It may find that the key has gone meanwhile.
+        self._added = {lane: asyncio.Semaphore(0) for lane in Lane}
         self._busy: set[str] = set()
         self._again: dict[str, Lane] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -43,8 +44,9 @@ class WorkQueue:
             return
         if lane is Lane.URGENT:
             self._lanes[Lane.BACKGROUND].pop(key, None)
-        self._lanes[lane][key] = None
-        self._wake[lane].set()
+        if key not in self._lanes[lane]:
+            self._lanes[lane][key] = None
+            self._added[lane].release()
 
     def add_later(self, key: str, *, seconds: float) -> None:
         """Have a key looked at after a delay; of several delays the shortest counts."""
@@ -85,9 +87,9 @@ class WorkQueue:
         """The next key of a lane; the caller works on it alone until it calls `done`."""
         # Passes that find nothing to do never wait for anything: without this, many in a row would hold up the rest.
         await asyncio.sleep(0)
+        await self._added[lane].acquire()
         while not self._lanes[lane]:
-            self._wake[lane].clear()
-            await self._wake[lane].wait()
+            await self._added[lane].acquire()
         key, _ = self._lanes[lane].popitem(last=False)
         self._busy.add(key)
         return key

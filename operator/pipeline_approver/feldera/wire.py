@@ -20,7 +20,7 @@ DEEPEST_DIFF = 32
 
 def parse_view(row: object) -> PipelineView | None:
     """One pipeline; None when the row is not one."""
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         return None
     id_, name, deployment_id = row.get("id"), row.get("name"), row.get("deployment_id")
     if not (_is_id(id_) and isinstance(name, str) and name) or not (deployment_id is None or _is_id(deployment_id)):
@@ -63,10 +63,10 @@ def fingerprint(source: str) -> str:
 
 def parse_diff(details: object) -> str | None:
     """A diff as canonical JSON text: under the key approval_diff, or the whole value, as before 0.322 and in /diff."""
-    if not isinstance(details, Mapping):
+    if not isinstance(details, dict):
         return None
     diff = details.get("approval_diff") if "approval_diff" in details else details
-    if not isinstance(diff, Mapping) or ("program_diff" not in diff and diff is details):
+    if not isinstance(diff, dict) or ("program_diff" not in diff and diff is details):
         return None
     if not _is_within(diff, DEEPEST_DIFF):
         return None
@@ -91,7 +91,7 @@ def int64(value: object) -> int | None:
 
 
 def _parse_error(error: object) -> DeploymentError | None:
-    if not isinstance(error, Mapping):
+    if not isinstance(error, dict):
         return None
     return DeploymentError(
         code=text(error.get("error_code"), length=128) or "UnknownError",
@@ -105,15 +105,15 @@ def _is_id(value: object) -> TypeGuard[str]:
 
 
 def _is_within(value: object, levels: int) -> bool:
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_within(one, levels - 1) for one in inner if isinstance(one, Mapping | list))
 
 
 def _parse_feeds(info: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    connectors = info.get("output_connectors") if isinstance(info, Mapping) else None
+    connectors = info.get("output_connectors") if isinstance(info, dict) else None
     found: dict[str, list[str]] = {}
-    for key, config in connectors.items() if isinstance(connectors, Mapping) else ():
-        relation = config.get("stream") if isinstance(config, Mapping) else None
+    for key, config in connectors.items() if isinstance(connectors, dict) else ():
+        relation = config.get("stream") if isinstance(config, dict) else None
         if isinstance(key, str) and isinstance(relation, str):
             found.setdefault(relation, []).append(key.removeprefix(f"{relation}."))
     return tuple((relation, tuple(sorted(names))) for relation, names in sorted(found.items()))
