@@ -9,6 +9,10 @@
     truth       what the documentation promises, computed again without the product's code
     checks      the invariants
     world       all of it in one place, from one seed
+    episode     a world drawn from a seed, with stretches of trouble and of rest
+    machine     a world whose events Hypothesis chooses, one by one, and shortens
+    stories     what was found, told again
+    mutations   the product's safety rules, each broken on purpose
     report      what was done and found, in figures
 
 `make soak ARGS="--seed 7"` plays one seed, the same way every time.

@@ -9,8 +9,9 @@ import hypothesis
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from simulation.machine import CHANGES, Machine
+from simulation.machine import Machine
 from simulation.mutations import broken
+from simulation.stories import STORIES, play
 from simulation.world import Violation
 
 SUITE = hypothesis.settings(
@@ -34,36 +35,6 @@ def test_a_broken_rule_is_found_and_its_example_is_short() -> None:
     # The beginning, one deed that makes a pipeline Unavailable, and little else.
     assert any("crash_pipeline" in line or "flap" in line for line in story), story
     assert len(story) <= 5, story
-
-
-def stand_still(world: Machine) -> None:
-    """A process that stood still for long decided from what it knew before."""
-    world.freeze_operator(0, seconds=300.0, then=70.0)
-    world.annotate(0, "approve", "true", then=70.0)
-    for _ in range(3):
-        world.clear(1, then=70.0)
-
-
-def come_up_from_another_state(world: Machine) -> None:
-    """A decision was tried for ever after its deployment had come to wait for another change."""
-    world.annotate(0, "approve", "id", then=1.0)
-    world.crash_pipeline(0, loses_storage=True, pulled=CHANGES[2], then=70.0)
-
-
-STORIES = [
-    ("decide from what was known before standing still", stand_still),
-    ("carry out a decision about another change", come_up_from_another_state),
-]
-"""Broken rules, each with a story that tells."""
-
-
-def play(story: Callable[[Machine], None]) -> None:
-    machine = Machine()
-    machine.begin(operators=1, twins=False, one_shot="any", documented=False)
-    try:
-        story(machine)
-    finally:
-        machine.teardown()
 
 
 @pytest.mark.parametrize("story", [story for _, story in STORIES], ids=[story.__name__ for _, story in STORIES])

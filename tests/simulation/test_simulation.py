@@ -7,7 +7,8 @@
 import pytest
 
 from simulation.episode import Episode, draw
-from simulation.mutations import broken
+from simulation.mutations import MUTATIONS, broken
+from simulation.stories import STORIES
 from simulation.world import Violation
 
 FOUND = [
@@ -16,26 +17,28 @@ FOUND = [
     ("take a lag for a new question", 0),
     ("treat Unavailable as withdrawn", 1),
     ("accept a prefix", 7),
-    ("forget the used token", 1),
+    ("forget the used token", 0),
     ("follow a changed deployment", 4),
     ("decide in a conflict", 4),
     ("decide what Feldera said before it fell silent", 3),
-    ("decide while suspended", 7),
+    ("decide while suspended", 6),
     ("leave the program out of the digest", 0),
     ("take silence for a refusal", 4),
     ("ignore the resource version", 2),
     ("act before recording", 0),
-    ("act although held up", 10),
+    ("act although held up", 8),
     ("decide for the younger of two", 1),
     ("decide from older news", 3),
     ("approve what is wanted stopped", 7),
-    ("trust another machine's clock", 14),
+    ("trust another machine's clock", 13),
     ("forget a used value when another is set", 0),
     ("drop the flags of an approval", 0),
     ("shorten the history", 0),
     ("take any checkpoint for the one asked for", 78),
 ]
-"""Broken rules, each with a seed whose episode tells."""
+"""Broken rules, each with a seed whose episode told; any change of the product may move that to another one."""
+EPISODES = 25
+"""How many are played, from that seed on, until one tells."""
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -47,4 +50,9 @@ def test_an_episode_keeps_every_promise(seed: int) -> None:
 @pytest.mark.parametrize(("name", "seed"), FOUND, ids=[name for name, _ in FOUND])
 def test_a_broken_rule_is_found_out(name: str, seed: int) -> None:
     with broken(name), pytest.raises(Violation):
-        Episode(draw(seed)).play()
+        for number in range(seed, seed + EPISODES):
+            Episode(draw(number)).play()
+
+
+def test_every_broken_rule_is_looked_for() -> None:
+    assert {name for name, _ in FOUND} | {name for name, _ in STORIES} == MUTATIONS.keys()
