@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -106,20 +106,49 @@ async def test_what_is_known_is_as_old_as_its_question(desk: Desk) -> None:
     assert desk.feed.is_current("orders", since=began)
 
 
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass at once."""
+    clock, passed = asyncio.BaseEventLoop.time, [0.0]
+    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda self: clock(self) + sum(passed))
+    return passed.append
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_who_stood_still_knows_nothing_that_is_current(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, fails: bool
+    desk: Desk, let_pass: Callable[[float], None], fails: bool
 ) -> None:
     """What it learned before that may be long over, however it was learned."""
     desk.fails = fails
     for _ in range(3):
         await desk.feed.poll()
     assert desk.feed.is_current("orders", since=None)
-    loop, clock = asyncio.get_running_loop(), asyncio.get_running_loop().time
-    monkeypatch.setattr(loop, "time", lambda: clock() + 900.0)
+    let_pass(900.0)
     assert not desk.feed.is_current("orders", since=None)
     await desk.feed.poll()
     assert desk.feed.is_current("orders", since=None)
+
+
+async def test_a_poll_or_two_that_failed_leave_what_is_known_current(
+    desk: Desk, let_pass: Callable[[float], None]
+) -> None:
+    """Else one lost connection would hold decisions up for a whole interval."""
+    await desk.feed.poll()
+    desk.fails = True
+    for _ in range(2):
+        let_pass(60.0)
+        await desk.feed.poll()
+        assert desk.feed.is_current("orders", since=None)
+
+
+async def test_a_poll_that_fails_after_a_long_stand_still_makes_nothing_current(
+    desk: Desk, let_pass: Callable[[float], None]
+) -> None:
+    await desk.feed.poll()
+    let_pass(900.0)
+    desk.fails = True
+    await desk.feed.poll()
+    assert not desk.feed.is_current("orders", since=None)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -20,8 +20,9 @@ from simulation.truth import Manifest, digest_of, name_of
 
 RESEND_SECONDS = 60.0
 EXCUSABLE_SECONDS = 0.01
-LONGEST_POLL_SECONDS = 90.0
-"""What a poll may take, and a pause that Feldera asked for."""
+FAILED_POLLS = 3
+LONGEST_POLL_SECONDS = 60.0
+"""A read of thirty seconds, and a pause that Feldera asked for."""
 LONGEST_WRITE_SECONDS = 30.0
 VERDICTS = {"approve": "Approved", "stop": "Rejected"}
 
@@ -153,7 +154,7 @@ class CallChecks:
         heard = [it.closed_at for it in self._lists.get(write.process, ()) if it.heard and it.answer and it.closed_at]
         silent = self._clock() - max(heard, default=0.0)
         interval = self._settings.poll_interval_seconds
-        if silent > 1.1 * interval + LONGEST_POLL_SECONDS + LONGEST_WRITE_SECONDS:
+        if silent > FAILED_POLLS * (LONGEST_POLL_SECONDS + 1.1 * interval) + LONGEST_WRITE_SECONDS:
             self._complain(f"{write.operator.name} decides, and has not heard from Feldera for {silent:.0f} s")
 
     def _find_attempt(self, call: Call, name: str, verdict: str) -> Attempt | None:

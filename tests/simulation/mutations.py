@@ -199,7 +199,7 @@ MUTATIONS: dict[str, Breakage] = {
     ),
     "decide while suspended": _without("wait_while_suspended"),
     "leave the program out of the digest": _both(
-        _replaced(change, "digest_change", _same_program), _replaced(requests, "digest_change", _same_program)
+        *(_replaced(where, "digest_change", _same_program) for where in (change, requests, follow))
     ),
     "take silence for a refusal": _replaced(calls, "_explain", _refuse_unknown),
     "ignore the resource version": _replaced(KubeApi, "patch_status", _ignore_version),

@@ -140,15 +140,16 @@ class Feed:
         )
 
     def is_current(self, name: str, *, since: float | None) -> bool:
-        """Whether what `observe` says was asked for after `since`, and not so long ago that polls must be missing.
+        """Whether what `observe` says was asked for after `since`, and neither are polls missing nor have many failed.
 
-        They are missing when the process stood still, or its machine slept: what it knows may be long over.
+        They are missing when the process stood still: what it knows may be long over.
         """
         failed = self.problem is not None or self._gaps.find_problem(name) is not None
         asked_at = self._polled_at if failed else self._apart.get(name, self._listed).began
         if since is not None and asked_at < since:
             return False
-        return asyncio.get_running_loop().time() - asked_at <= self._paused + LONGEST_POLL_SECONDS
+        now, longest = asyncio.get_running_loop().time(), self._paused + LONGEST_POLL_SECONDS
+        return now - max(self._polled_at, asked_at) <= longest and now - asked_at <= FAILURES_TO_REPORT * longest
 
     def await_news(self, name: str) -> None:
         """Have a pipeline reported after the next poll, also when nothing has changed."""
