@@ -149,6 +149,9 @@ async def test_every_connection_has_its_polls_until_the_last_pipeline_that_uses_
         await scrape_until(port, lambda found: set(found.series("poll_seconds_count")) == both)
         seen = await scrape(port)
         assert set(seen.series("poll_age_seconds")) == both
+        # The last poll is under way when its connection goes out of use: it counts no more.
+        hanging = stage.feldera.faults.add(("GET", "list"), kind="hang", times=2)
+        await wait_until(lambda: hanging.hits == 2)
         stage.kube.delete("pipelines", "default", "shipments")
         await scrape_until(port, lambda found: set(found.series("poll_age_seconds")) == {("own",)})
         assert set((await scrape(port)).series("poll_seconds_count")) == {("own",)}

@@ -90,7 +90,7 @@ class Connections:
                 names=lambda: self._cache.names(key),
                 changed=self._enqueue,
                 everything_changed=lambda: self._enqueue(self._cache.names(key)),
-                measure=lambda seconds: self._meter.note_poll(str(key), seconds),
+                measure=lambda seconds: self._note_poll(key, seconds),
             )
             if self._started:
                 self._open(key, feed)
@@ -119,6 +119,11 @@ class Connections:
             if task is not None:
                 task.cancel()
             self._meter.forget_connection(str(key))
+
+    def _note_poll(self, key: ConnectionKey, seconds: float) -> None:
+        # A poll that was under way when its feed was closed ends after the connection was forgotten.
+        if key in self._feeds:
+            self._meter.note_poll(str(key), seconds)
 
     def _enqueue(self, names: Iterable[str]) -> None:
         """Have pipelines looked at on every connection: one feed may tell that two are the same."""
