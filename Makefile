@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The locks are whole, so there is nothing to resolve; what is used is compiled when it is used.
+LOCKED := --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 TOOLS := $(VENV)/.tools
 
 .PHONY: demo test lint format e2e cluster-test soak bench chart lock clean
@@ -77,13 +79,13 @@ $(READY): pyproject.toml tests/requirements.txt
 	  { echo 'make: Python 3.11 or newer is needed; name one with PYTHON=…' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo 'make: no virtual environment could be made; on Debian: apt-get install python3-venv' >&2; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	$(BIN)/pip install $(LOCKED) -r tests/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # What `make demo` does without.
 $(TOOLS): $(READY) tests/tools.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/tools.txt
+	$(BIN)/pip install $(LOCKED) -r tests/tools.txt
 	@touch $@
 
 clean:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from support.cluster import Cluster
     from support.stage import Stage
 
-# A short search with every run, a long one with HYPOTHESIS_PROFILE=long. No deadline: nothing here is timed.
-hypothesis.settings.register_profile("suite", max_examples=60, deadline=None)
+# The same short search with every run, so that it fails for a change and for nothing else; with
+# HYPOTHESIS_PROFILE=long a long one, another one every time. No deadline: nothing here is timed.
+hypothesis.settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 

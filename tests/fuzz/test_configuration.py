@@ -110,16 +110,16 @@ USERS = st.fixed_dictionaries(
     },
 )
 SERVERS = st.sampled_from(["http://127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1", "http://[", "file:///"]) | JSON
+PROXIES = st.sampled_from(["http://127.0.0.1:1", "x", "http://[", "http://127.0.0.1:x"]) | JSON
 CLUSTERS = st.fixed_dictionaries(
     {},
     optional={
-        "server": st.sampled_from(["http://127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1", "http://[", "file:///"])
-        | JSON,
+        "server": SERVERS,
         "certificate-authority-data": TEXT | JSON,
         "certificate-authority": TEXT,
         "insecure-skip-tls-verify": JSON,
         "tls-server-name": TEXT,
-        "proxy-url": st.sampled_from(["http://127.0.0.1:1", "x"]) | JSON,
+        "proxy-url": PROXIES,
     },
 )
 
@@ -168,6 +168,22 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield file
 
 
+def configure(**cluster: Any) -> bytes:
+    """A kubeconfig that is whole but for its cluster."""
+    return json.dumps(
+        {
+            "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "clusters": [{"name": "a", "cluster": cluster}],
+            "users": [{"name": "a", "user": {}}],
+        }
+    ).encode()
+
+
+@example(content=configure(server="http://["))
+@example(content=configure(server="http://127.0.0.1:99999"))
+@example(content=configure(server="http://127.0.0.1:x"))
+@example(content=configure(server="http://127.0.0.1:1", **{"proxy-url": "http://["}))
 @given(content=KUBECONFIGS.map(json.dumps).map(str.encode) | st.binary(max_size=60))
 def test_any_kubeconfig_is_used_or_refused_with_a_message(kubeconfig: Path, content: bytes) -> None:
     kubeconfig.write_bytes(content)

@@ -61,7 +61,14 @@ async def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(
     assert KEY not in output
 
 
-CONFIGS = [None, "", "nonsense: [", "apiVersion: v1\nkind: Config\n", "[]", "null"]
+CONTEXT = "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n"
+CONFIGS = [
+    *(None, "", "nonsense: [", "apiVersion: v1\nkind: Config\n", "[]", "null"),
+    *(
+        f"{CONTEXT}clusters: [{{name: a, cluster: {{{server}}}}}]"
+        for server in ("", "server: 7", 'server: "http://["', "server: kubernetes")
+    ),
+]
 
 
 @pytest.mark.parametrize("kubeconfig", CONFIGS)

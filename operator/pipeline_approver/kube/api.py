@@ -15,7 +15,7 @@ from kubernetes.aio import client, config
 
 from pipeline_approver.core.resource import GROUP, PLURAL, VERSION
 from pipeline_approver.kube import errors
-from pipeline_approver.kube.configuration import find_proxy, load_configuration
+from pipeline_approver.kube.configuration import load_configuration
 
 FIELD_MANAGER = "pipeline-approver"
 PIPELINES = f"/apis/{GROUP}/{VERSION}"
@@ -51,7 +51,6 @@ class KubeApi:
         configuration.connection_pool_maxsize = CONNECTIONS
         # The library would look for a proxy and into .netrc with every request, in a thread each time.
         configuration.client_session_kwargs = {"trust_env": False}
-        configuration.proxy = configuration.proxy or find_proxy(configuration.host)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(10.0, timeout_seconds))
         try:
             self._client = client.ApiClient(configuration)

@@ -23,6 +23,8 @@ async def load_configuration(configuration: Any) -> None:
             loader = await config.load_kube_config(client_configuration=configuration, persist_config=False)
             _check_plugin(loader, configuration)
             _check_types(configuration)
+            _check_server(configuration.host)
+        configuration.proxy = configuration.proxy or find_proxy(configuration.host)
     except (
         config.ConfigException,
         yaml.YAMLError,
@@ -67,6 +69,17 @@ def _check_types(configuration: Any) -> None:
     if not all(isinstance(text, str | None) for text in texts):
         # The library passes on whatever is there.
         raise TypeError
+
+
+def _check_server(url: str) -> None:
+    """Without a server, or with nonsense for it, the library would try for a minute what cannot come true."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise config.ConfigException("the server of its cluster is no url that begins with http:// or https://")
 
 
 def _explain(error: Exception) -> str:
