@@ -22,7 +22,7 @@ SECRET = "s3cr3t-" * 6
 Configure = Callable[[dict[str, Any] | str | bytes], Path]
 
 
-def build_kubeconfig(url: str = "http://127.0.0.1:1", *, cluster: Any = None, user: Any = None) -> dict[str, Any]:
+def build_kubeconfig(url: Any = "http://127.0.0.1:1", *, cluster: Any = None, user: Any = None) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -74,11 +74,21 @@ UNUSABLE: dict[str, tuple[dict[str, Any] | str | bytes, str]] = {
     "not text": (b"\xff\xfe\x00", "set KUBECONFIG to a usable kubeconfig"),
     "a word": ("kubeconfig", "it is malformed"),
     "a list": ("[1, 2]", "it is malformed"),
+    "nothing": ("null", "set KUBECONFIG to a usable kubeconfig"),
+    "nothing in it": ({"apiVersion": "v1", "kind": "Config"}, "set KUBECONFIG to a usable kubeconfig"),
     "no context": (spoil(**{"current-context": ""}), "Expected object with name"),
     "an unknown context": (spoil(**{"current-context": "there"}), "there"),
     "no clusters": (spoil(clusters=None), "here"),
     "clusters that are none": (spoil(clusters="here"), "Expected key name"),
     "a cluster without a cluster": (spoil(clusters=[{"name": "here"}]), "Expected key cluster"),
+    "a cluster without a server": (
+        spoil(clusters=[{"name": "here", "cluster": {}}]),
+        "the server of its cluster is no url",
+    ),
+    "a server that is a number": (build_kubeconfig(7), "it is malformed"),
+    "a server that is a name": (build_kubeconfig("kubernetes"), "the server of its cluster is no url"),
+    "a server that is no url": (build_kubeconfig("http://["), "the server of its cluster is no url"),
+    "a server with a port that is none": (build_kubeconfig("http://here:99999"), "the server of its cluster is no url"),
     "a token beside the user": (spoil(users=MISPLACED), "Expected key user"),
     "users that are none": (spoil(users=[SECRET]), "to have 'name' key"),
     "a CA that is none": (

@@ -61,17 +61,7 @@ async def test_a_wrong_call_says_what_is_wrong_and_ends_with_2(
     assert KEY not in output
 
 
-CONTEXT = "current-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n"
-CONFIGS = [
-    *(None, "", "nonsense: [", "apiVersion: v1\nkind: Config\n", "[]", "null"),
-    *(
-        f"{CONTEXT}clusters: [{{name: a, cluster: {{{server}}}}}]"
-        for server in ("", "server: 7", 'server: "http://["', "server: kubernetes")
-    ),
-]
-
-
-@pytest.mark.parametrize("kubeconfig", CONFIGS)
+@pytest.mark.parametrize("kubeconfig", [None, "nonsense: [", "null"])
 async def test_without_a_usable_cluster_it_says_what_to_set(tmp_path: Path, kubeconfig: str | None) -> None:
     file = tmp_path / "kubeconfig"
     if kubeconfig is not None:
