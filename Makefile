@@ -12,7 +12,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The locks are whole, so there is nothing to resolve; what is used is compiled when it is used.
+# The locks are whole, so there is nothing to resolve. What is used is compiled when it is used, and kept: the tests start
+# hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 LOCKED := --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile
 TOOLS := $(VENV)/.tools
 
@@ -22,7 +24,7 @@ demo: $(READY)
 	@$(BIN)/python -m pipeline_approver.sandbox.demo
 
 # Each worker has servers of its own; most of the time is spent waiting for processes.
-JOBS ?= $(shell expr $$(nproc) + 1)
+JOBS ?= $(shell expr $$(nproc) + 3)
 test: $(TOOLS)
 	$(BIN)/pytest -m "not e2e" --numprocesses $(JOBS) --dist worksteal $(ARGS)
 

@@ -124,6 +124,10 @@ class _Link:
 
     async def serve(self, host: str, port: int) -> None:
         """Carry both directions until both have ended."""
+        if self._network.fault in (Fault.REFUSED, Fault.UNKNOWN_NAME):
+            # It was made just before, and only its acceptance comes now.
+            self.cut()
+            return
         if self._network.fault in (Fault.HTML_502, Fault.HTML_200):
             await self._answer_for_server(502 if self._network.fault is Fault.HTML_502 else 200)
             return
