@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ import yaml
 
 from support import docs
 from support.argocd import ArgoCD
+from support.gitops import SYNCED, Argo, Controller, Flux
+from support.shop import Shop
+from support.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
+KINDS: dict[str, type[Controller]] = {"Flux": Flux, "Argo CD": Argo}
 VARIANTS = ("suspended-while-waiting", "healthy-while-waiting")
 FOREIGN = {
     "apiVersion": "v1",
@@ -40,3 +45,21 @@ def argocd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ArgoCD]:
         assert config_map["data"]["url"] == FOREIGN["data"]["url"]  # type: ignore[index]
         found[variant] = ArgoCD(config_map)
     return found
+
+
+@pytest.fixture
+async def shop(stage: Stage, tmp_path: Path) -> AsyncIterator[Shop]:
+    """The stage, with a repository and an operator; the pipeline runs its first program."""
+    shop = Shop(stage, tmp_path)
+    async with stage.operator(environ=shop.operator_environ):
+        yield shop
+
+
+@pytest.fixture(params=list(KINDS))
+async def controller(shop: Shop, request: pytest.FixtureRequest) -> AsyncIterator[Controller]:
+    """A controller that has applied the first commit."""
+    kind: type[Controller] = KINDS[request.param]
+    async with kind(shop.stage.kube.url, shop.repository) as controller:
+        assert await controller.sync() == SYNCED
+        await shop.reach(lambda status: status.get("state") == "Running")
+        yield controller
