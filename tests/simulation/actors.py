@@ -8,9 +8,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from simulation.deployments import Program
 from simulation.feldera import Feldera
 from simulation.kubernetes import GROUP, Key, Kubernetes, Manifest
-from simulation.pipelines import RUNNING, Pipeline, Program
+from simulation.pipelines import RUNNING, Pipeline
 from simulation.truth import APPROVE, REJECT, digest_of, name_of, outputs_of
 
 NONSENSE = (

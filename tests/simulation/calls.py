@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline_approver.settings import Settings
 from simulation.checks import StatusChecks, identity
+from simulation.deployments import Approval, Deployment
 from simulation.kubernetes import Kubernetes, Write
 from simulation.network import Call
-from simulation.pipelines import Approval, Deployment
 from simulation.truth import Manifest, digest_of, name_of
 
 RESEND_SECONDS = 60.0

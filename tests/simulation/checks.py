@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from simulation.conditions import judge_conditions
+from simulation.deployments import Deployment
 from simulation.feldera import Feldera
 from simulation.kubernetes import Write
-from simulation.pipelines import Deployment
 from simulation.truth import (
     APPROVE,
     REJECT,

@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable
 
 from pipeline_approver.settings import Settings
+from simulation.deployments import Traits
 from simulation.operator import Operator
-from simulation.pipelines import Traits
 from simulation.world import Config, World
 
 ROUNDS = 3

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from simulation.deployments import Deployment, Program, World
 from simulation.network import Answer, Call
-from simulation.pipelines import Deployment, Pipeline, Program, World
+from simulation.pipelines import Pipeline
 
 SPOILT = {
     # Where nothing was done: status, code, body if it is not Feldera's, weight.

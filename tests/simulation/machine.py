@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pipeline_approver.settings import Settings
+from simulation.deployments import Program, Traits
 from simulation.kubernetes import Key
 from simulation.network import FELDERA_FAULTS, KUBERNETES_FAULTS
 from simulation.operator import Operator
-from simulation.pipelines import Pipeline, Program, Traits
+from simulation.pipelines import Pipeline
 from simulation.world import Config, World
 
 BASE = Program("program 0", (("t1", 0), ("v1", 0)))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulation.deployments import Deployment, Diff
 from simulation.kubernetes import GROUP, Change
-from simulation.pipelines import Deployment, Diff
 
 APPROVE, REJECT = f"{GROUP}/approve", f"{GROUP}/reject"
 Manifest = Mapping[str, Any]

@@ -12,13 +12,13 @@ from pipeline_approver.settings import Settings
 from simulation.actors import SECRET, GitOps, Owners, People, make_secret
 from simulation.calls import CallChecks
 from simulation.checks import StatusChecks
+from simulation.deployments import Traits
+from simulation.deployments import World as FelderaWorld
 from simulation.feldera import Feldera
 from simulation.kubernetes import Change, Key, Kubernetes, Write
 from simulation.loop import SimLoop
 from simulation.network import FELDERA_FAULTS, KUBERNETES_FAULTS, Answer, Call, Network
 from simulation.operator import Listener, Operator
-from simulation.pipelines import Traits
-from simulation.pipelines import World as FelderaWorld
 from simulation.rest import RestChecks
 from simulation.truth import TokenBook
 
