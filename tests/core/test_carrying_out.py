@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline_approver.core.case import Act
+from pipeline_approver.core.observation import PipelineView
 from pipeline_approver.core.settle import Accepted, Ambiguous, Answer, NotApplied, Refused
-from pipeline_approver.core.status import Outcome
+from pipeline_approver.core.status import CheckpointStep, Outcome
 from support.cases import (
     BROKEN,
     NEXT_DEPLOYMENT,
@@ -123,6 +124,38 @@ def test_a_deployment_that_comes_to_wait_for_another_change_ends_the_decision(ve
     assert world.status.decision.message == "the pipeline came up from another state and waits for another change"  # type: ignore[union-attr]
     assert [ignored.reason for ignored in world.status.ignored] == ["StaleRequest"]
     assert isinstance(world.set(**{verdict: world.request_id}).step(), Act)
+
+
+OTHER = dataclasses.replace(VIEW, id="another", deployment_id="its-own")
+ELSEWHERE = {
+    "runs": dataclasses.replace(OTHER, **RUNNING),
+    "waits": OTHER,
+    "is stopped": dataclasses.replace(OTHER, **STOPPED),
+    "has failed": dataclasses.replace(OTHER, **{**STOPPED, "deployment_error": BROKEN}),
+}
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+@pytest.mark.parametrize("answer", [Accepted(), NotApplied(message="busy"), Ambiguous(message="timeout")])
+@pytest.mark.parametrize("view", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_another_pipeline_does_is_no_outcome(verdict: str, answer: Answer, view: PipelineView) -> None:
+    """spec.pipelineName was changed. A rejection once counted as carried out, because the other one was stopped."""
+    world = shown()
+    world.set(**{verdict: world.request_id})
+    world.answer(world.step(), answer)
+    assert world.set(view=view).step() is None
+    assert world.status.decision.outcome is Outcome.SUPERSEDED  # type: ignore[union-attr]
+    assert "stands for another pipeline now" in world.status.decision.message  # type: ignore[union-attr]
+    assert len(world.status.history) == 1
+
+
+def test_the_checkpoint_of_another_pipeline_is_not_waited_for() -> None:
+    world = approved()
+    world.answer(world.set(**RUNNING).step(), Accepted())
+    assert world.set(view=ELSEWHERE["runs"]).step() is None
+    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
+    assert world.status.decision.checkpoint is CheckpointStep.FAILED  # type: ignore[union-attr]
+    assert "stands for another pipeline now" in world.status.decision.message  # type: ignore[union-attr]
 
 
 def test_an_intent_without_an_answer_is_settled_by_what_feldera_shows() -> None:

@@ -74,6 +74,21 @@ async def test_a_call_that_failed_before_it_was_carried_out_is_tried_again_and_s
     assert len(stage.feldera.approvals) == 1
 
 
+async def test_a_pipeline_that_comes_to_stand_for_another_one_claims_nothing_about_the_first(stage: Stage) -> None:
+    stage.feldera.add("invoices", state="Stopped")
+    stage.feldera.faults.add(("POST", "stop"), kind="status", status=503, times=None)
+    async with stage.operator():
+        request = await waiting(stage)
+        stage.annotate("orders", reject=request["id"])
+        await stage.reach("orders", lambda status: status.get("decision", {}).get("message"))
+        deployment_id = stage.status("orders")["decision"]["deploymentId"]
+        stage.change("orders", pipelineName="invoices")
+        decision = await stage.outcome("orders", "Superseded")
+        await stage.reach("orders", lambda status: status["state"] == "Stopped")
+    assert f"not for that of deployment {deployment_id}" in decision["message"]
+    assert [entry["outcome"] for entry in stage.status("orders")["history"]] == ["Superseded"]
+
+
 async def test_feldera_lagging_after_an_approval_is_not_answered_twice(stage: Stage) -> None:
     pipeline = stage.feldera.add("orders", state="AwaitingApproval", diff=REEMITS)
     async with stage.operator():

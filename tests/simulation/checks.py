@@ -217,6 +217,8 @@ class StatusChecks:
             case "Superseded":
                 # The process may have been started again from another state, and have found another change.
                 other = deleted or len(deployment.diffs) > 1 or (not approved and bool(deployment.left_at))
+                # Or the Pipeline was made to stand for another one.
+                other = other or deployment.name != manifest["spec"].get("pipelineName", manifest["metadata"]["name"])
                 is_true = deployment.ended_at is not None or other
             case _:
                 return

@@ -16,7 +16,7 @@ from pipeline_approver.core.case import (
     RequestCheckpoint,
     Rules,
 )
-from pipeline_approver.core.change import clip, digest_change
+from pipeline_approver.core.change import build_request_id, clip, digest_change
 from pipeline_approver.core.conditions import CHECKPOINT_DURABLE, MESSAGE_LENGTH, find_condition
 from pipeline_approver.core.observation import PipelineView
 from pipeline_approver.core.resource import CheckpointMode
@@ -36,6 +36,8 @@ LONGEST_PAUSE = datetime.timedelta(minutes=5)
 """No pause that is written into a status is longer; `Retry-After` is cut to it as well."""
 SOONEST_CHECKPOINT_READ = datetime.timedelta(seconds=1)
 LATEST_CHECKPOINT_READ = datetime.timedelta(minutes=5)
+GONE = "there is no pipeline of that name in Feldera any more"
+CHECKPOINT_PENDING = (CheckpointStep.PENDING, CheckpointStep.REQUESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +63,35 @@ def follow_decision(case: Case) -> Step | None:
     decision = case.status.decision
     if decision is None:
         return None
+    if case.view is not None and not _is_about(decision, case.resource.uid, case.view):
+        return _leave(decision)
     if decision.outcome in IN_FLIGHT:
         approved = decision.verdict is Verdict.APPROVED
         return _follow_approval(case, decision) if approved else _follow_rejection(case, decision)
     if decision.outcome is Outcome.BOOTSTRAPPED:
         return _follow_checkpoint(case, decision)
+    return None
+
+
+def _is_about(decision: Decision, uid: str, view: PipelineView) -> bool:
+    """Whether this is the pipeline that was judged: the name or the connection may lead to another one by now."""
+    if view.deployment_id == decision.deployment_id:
+        return True
+    request_id = build_request_id(
+        uid=uid, pipeline_id=view.id, deployment_id=decision.deployment_id, digest=decision.digest
+    )
+    return request_id == decision.request_id
+
+
+def _leave(decision: Decision) -> Step | None:
+    """What another pipeline does is no outcome of a decision, and says nothing about it."""
+    what = (
+        f"{{}}: the Pipeline stands for another pipeline now, and not for that of deployment {decision.deployment_id}"
+    )
+    if decision.outcome in IN_FLIGHT:
+        return _end(decision, Outcome.SUPERSEDED, what.format("what came of it was not seen"))
+    if decision.checkpoint in CHECKPOINT_PENDING:
+        return _lose_checkpoint(decision, what.format("whether the checkpoint is complete was not seen"))
     return None
 
 
@@ -119,7 +145,7 @@ def _identity(decision: Decision) -> tuple[object, ...]:
 def _follow_approval(case: Case, decision: Decision) -> Step:
     view = case.view
     if view is None:
-        return _end(decision, Outcome.SUPERSEDED, "the pipeline was deleted in Feldera")
+        return _end(decision, Outcome.SUPERSEDED, GONE)
     if view.deployment_id != decision.deployment_id:
         return _end_elsewhere(decision, view)
     if view.status == AWAITING_APPROVAL:
@@ -171,7 +197,7 @@ def _finish_bootstrap(case: Case, decision: Decision) -> Step:
 def _follow_rejection(case: Case, decision: Decision) -> Step:
     view = case.view
     if view is None:
-        return _end(decision, Outcome.SUPERSEDED, "the pipeline was deleted in Feldera")
+        return _end(decision, Outcome.SUPERSEDED, GONE)
     if view.deployment_id != decision.deployment_id:
         if decision.outcome is Outcome.SENT or view.deployment_id is None:
             return _end(decision, Outcome.STOPPED, "")
@@ -188,16 +214,10 @@ def _follow_rejection(case: Case, decision: Decision) -> Step:
 def _follow_checkpoint(case: Case, decision: Decision) -> Step | None:
     """The checkpoint after a bootstrap; never in the way of another rule for long: a new request ends it."""
     view = case.view
-    if decision.checkpoint not in (CheckpointStep.PENDING, CheckpointStep.REQUESTED):
+    if decision.checkpoint not in CHECKPOINT_PENDING:
         return None
     if view is None or view.deployment_id != decision.deployment_id:
-        lost = replace(
-            decision,
-            checkpoint=CheckpointStep.FAILED,
-            retry_at=None,
-            message="the pipeline was stopped before the checkpoint was known to be complete",
-        )
-        return Step(decision=lost)
+        return _lose_checkpoint(decision, "the pipeline was stopped before the checkpoint was known to be complete")
     if view.status not in RUNNING or case.resource.suspend:
         return None
     if case.retry_at is not None and case.now < case.retry_at:
@@ -213,6 +233,10 @@ def _follow_checkpoint(case: Case, decision: Decision) -> Step | None:
         ),
         recheck_at=case.now + checkpoint_interval(case),
     )
+
+
+def _lose_checkpoint(decision: Decision, message: str) -> Step:
+    return Step(decision=replace(decision, checkpoint=CheckpointStep.FAILED, retry_at=None, message=message))
 
 
 def checkpoint_interval(case: Case) -> datetime.timedelta:
