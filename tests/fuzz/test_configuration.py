@@ -129,6 +129,16 @@ def name_all(kind: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any
     return st.lists(entries | st.fixed_dictionaries({"name": st.just("a"), kind: values}), max_size=2) | JSON
 
 
+def build_kubeconfig(cluster: Any, user: Any) -> dict[str, Any]:
+    """One whose parts fit together."""
+    return {
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": cluster}],
+        "users": [{"name": "a", "user": user}],
+    }
+
+
 CONTEXTS = st.fixed_dictionaries({}, optional={"cluster": NAMES, "user": NAMES | JSON})
 KUBECONFIGS = (
     st.fixed_dictionaries(
@@ -144,12 +154,7 @@ KUBECONFIGS = (
         },
     )
     | st.builds(
-        lambda cluster, user: {
-            "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "clusters": [{"name": "a", "cluster": cluster}],
-            "users": [{"name": "a", "user": user}],
-        },
+        build_kubeconfig,
         CLUSTERS,
         USERS,
     )
@@ -170,14 +175,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def configure(**cluster: Any) -> bytes:
     """A kubeconfig that is whole but for its cluster."""
-    return json.dumps(
-        {
-            "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "clusters": [{"name": "a", "cluster": cluster}],
-            "users": [{"name": "a", "user": {}}],
-        }
-    ).encode()
+    return json.dumps(build_kubeconfig(cluster, {})).encode()
 
 
 @example(content=configure(server="http://["))

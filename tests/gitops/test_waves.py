@@ -37,6 +37,23 @@ async def change_that_waits(shop: Shop, controller: Controller) -> None:
     await shop.run("two-commits")
 
 
+async def holds_up_its_approval(shop: Shop, controller: Controller) -> None:
+    """The sync waits for the pipeline, and the commit that approves for the sync, until that is given up."""
+    await change_that_waits(shop, controller)
+    assert await controller.sync_often(ROUNDS) == WAITING
+    await shop.stage.polls(2)
+    assert shop.approved == []
+    controller.give_up()
+    await controller.sync()
+    await shop.settle()
+    assert await controller.sync() == SYNCED
+
+
+def run_argo(shop: Shop, customised: ArgoCD) -> Argo:
+    """Argo CD with the health of a customisation."""
+    return Argo(shop.stage.kube.url, shop.repository, judge=lambda manifest: customised.judge(manifest)[0])
+
+
 def add_follower(shop: Shop, *, pipeline_wave: str = "0") -> None:
     """Something in wave 1, and the Pipeline before or behind it."""
     shop.repository.write("orders/dashboard.yaml", FOLLOWER)
@@ -51,17 +68,9 @@ async def test_a_pipeline_that_waits_in_an_early_wave_holds_up_its_own_approval(
     shop: Shop, argocd: dict[str, ArgoCD]
 ) -> None:
     add_follower(shop)
-    judge = argocd["suspended-while-waiting"].judge
-    async with Argo(shop.stage.kube.url, shop.repository, judge=lambda manifest: judge(manifest)[0]) as controller:
-        await change_that_waits(shop, controller)
-        assert await controller.sync_often(ROUNDS) == WAITING
-        await shop.stage.polls(2)
-        assert shop.approved == []
-        # `argocd app terminate-op`
-        controller.give_up()
-        await controller.sync()
-        await shop.settle()
-        assert await controller.sync() == SYNCED
+    async with run_argo(shop, argocd["suspended-while-waiting"]) as controller:
+        # The way out is `argocd app terminate-op`.
+        await holds_up_its_approval(shop, controller)
     assert shop.approved == [True]
 
 
@@ -74,8 +83,7 @@ async def test_the_ways_out_of_waves_that_wait(
     shop: Shop, argocd: dict[str, ArgoCD], variant: str, pipeline_wave: str
 ) -> None:
     add_follower(shop, pipeline_wave=pipeline_wave)
-    judge = argocd[variant].judge
-    async with Argo(shop.stage.kube.url, shop.repository, judge=lambda manifest: judge(manifest)[0]) as controller:
+    async with run_argo(shop, argocd[variant]) as controller:
         await change_that_waits(shop, controller)
         await controller.sync_often()
         await shop.settle()
@@ -86,8 +94,7 @@ async def test_the_ways_out_of_waves_that_wait(
 
 async def test_a_digest_in_the_same_commit_never_waits_for_another_one(shop: Shop, argocd: dict[str, ArgoCD]) -> None:
     add_follower(shop)
-    judge = argocd["suspended-while-waiting"].judge
-    async with Argo(shop.stage.kube.url, shop.repository, judge=lambda manifest: judge(manifest)[0]) as controller:
+    async with run_argo(shop, argocd["suspended-while-waiting"]) as controller:
         await begin(shop, controller)
         shop.edit()
         await shop.run("one-commit")
@@ -101,14 +108,7 @@ async def test_a_digest_in_the_same_commit_never_waits_for_another_one(shop: Sho
 
 async def test_flux_that_waits_for_kstatus_holds_up_the_approval_until_its_timeout(shop: Shop) -> None:
     async with Flux(shop.stage.kube.url, shop.repository, judge=kstatus.judge) as controller:
-        await change_that_waits(shop, controller)
-        assert await controller.sync_often(ROUNDS) == WAITING
-        await shop.stage.polls(2)
-        assert shop.approved == []
-        controller.give_up()
-        await controller.sync()
-        await shop.settle()
-        assert await controller.sync() == SYNCED
+        await holds_up_its_approval(shop, controller)
     assert shop.approved == [True]
 
 

@@ -37,7 +37,6 @@ LONGEST_PAUSE = datetime.timedelta(minutes=5)
 SOONEST_CHECKPOINT_READ = datetime.timedelta(seconds=1)
 LATEST_CHECKPOINT_READ = datetime.timedelta(minutes=5)
 GONE = "there is no pipeline of that name in Feldera any more"
-CHECKPOINT_PENDING = (CheckpointStep.PENDING, CheckpointStep.REQUESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +60,19 @@ class Step:
 def follow_decision(case: Case) -> Step | None:
     """The next step of a decision that is not at its end; None when there is none."""
     decision = case.status.decision
-    if decision is None:
+    if decision is None or not (decision.outcome in IN_FLIGHT or _awaits_checkpoint(decision)):
         return None
     if case.view is not None and not _is_about(decision, case.resource.uid, case.view):
         return _leave(decision)
     if decision.outcome in IN_FLIGHT:
         approved = decision.verdict is Verdict.APPROVED
         return _follow_approval(case, decision) if approved else _follow_rejection(case, decision)
-    if decision.outcome is Outcome.BOOTSTRAPPED:
-        return _follow_checkpoint(case, decision)
-    return None
+    return _follow_checkpoint(case, decision)
+
+
+def _awaits_checkpoint(decision: Decision) -> bool:
+    pending = (CheckpointStep.PENDING, CheckpointStep.REQUESTED)
+    return decision.outcome is Outcome.BOOTSTRAPPED and decision.checkpoint in pending
 
 
 def _is_about(decision: Decision, uid: str, view: PipelineView) -> bool:
@@ -83,16 +85,12 @@ def _is_about(decision: Decision, uid: str, view: PipelineView) -> bool:
     return request_id == decision.request_id
 
 
-def _leave(decision: Decision) -> Step | None:
+def _leave(decision: Decision) -> Step:
     """What another pipeline does is no outcome of a decision, and says nothing about it."""
-    what = (
-        f"{{}}: the Pipeline stands for another pipeline now, and not for that of deployment {decision.deployment_id}"
-    )
+    why = f"the Pipeline stands for another pipeline now, and not for that of deployment {decision.deployment_id}"
     if decision.outcome in IN_FLIGHT:
-        return _end(decision, Outcome.SUPERSEDED, what.format("what came of it was not seen"))
-    if decision.checkpoint in CHECKPOINT_PENDING:
-        return _lose_checkpoint(decision, what.format("whether the checkpoint is complete was not seen"))
-    return None
+        return _end(decision, Outcome.SUPERSEDED, f"what came of it was not seen: {why}")
+    return _lose_checkpoint(decision, f"whether the checkpoint is complete was not seen: {why}")
 
 
 def measure_pause(decision: Decision, *, now: Moment, rules: Rules, own: bool) -> datetime.timedelta:
@@ -214,8 +212,6 @@ def _follow_rejection(case: Case, decision: Decision) -> Step:
 def _follow_checkpoint(case: Case, decision: Decision) -> Step | None:
     """The checkpoint after a bootstrap; never in the way of another rule for long: a new request ends it."""
     view = case.view
-    if decision.checkpoint not in CHECKPOINT_PENDING:
-        return None
     if view is None or view.deployment_id != decision.deployment_id:
         return _lose_checkpoint(decision, "the pipeline was stopped before the checkpoint was known to be complete")
     if view.status not in RUNNING or case.resource.suspend:
