@@ -45,6 +45,7 @@ class Network:
         """How many connections the present fault has hit."""
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
 
     async def __aenter__(self) -> "Network":
@@ -53,9 +54,14 @@ class Network:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # Whoever still comes in is cut.
+        self.fault = Fault.REFUSED
         await self._close()
-        for link in list(self._links):
-            link.cut()
+        self.cut()
+        # What waits for the network to move would wait for ever.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def set(self, fault: Fault) -> None:
         """Change what the network does."""
@@ -90,7 +96,7 @@ class Network:
             self._name.touch()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._start, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
@@ -98,12 +104,17 @@ class Network:
             self._server.close()
             self._server = None
 
+    def _start(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._accept(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(self, reader, writer)
         self._links.add(link)
         try:
             await link.serve(*self._target)
-        except (OSError, asyncio.IncompleteReadError):
+        except* (OSError, asyncio.IncompleteReadError):
             link.cut()
         finally:
             self._links.discard(link)
@@ -132,9 +143,9 @@ class _Link:
             await self._answer_for_server(502 if self._network.fault is Fault.HTML_502 else 200)
             return
         reader, self._upstream = await asyncio.open_connection(host, port)
-        await asyncio.gather(
-            self._carry(self._reader, self._upstream, self._up), self._carry(reader, self._writer, self._down)
-        )
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._carry(self._reader, self._upstream, self._up))
+            both.create_task(self._carry(reader, self._writer, self._down))
 
     def cut(self) -> None:
         """Reset both sides."""
