@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -81,7 +81,6 @@ class FelderaClient:
             "POST": (approve_timeout_seconds, approve_timeout_seconds),
         }
         self._client = httpx.AsyncClient(
-            base_url=connection.url,
             verify=connection.build_ssl(),
             headers={"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"},
             # Proxies and .netrc of the environment would send keys where nobody configured them to go.
@@ -211,11 +210,11 @@ class FelderaClient:
         try:
             token = self._connection.read_token()
             headers = {"Authorization": f"Bearer {token}"} if token else {}
+            # In one piece: joining a url of parts is a fifth of what a request costs httpx.
+            url = f"{self._connection.url}{path}?{urlencode(query)}" if query else f"{self._connection.url}{path}"
             async with (
                 asyncio.timeout(whole),
-                self._client.stream(
-                    method, path, params=query, headers=headers, timeout=timeout, json=document
-                ) as response,
+                self._client.stream(method, url, headers=headers, timeout=timeout, json=document) as response,
             ):
                 body = answers.redact(await _read(response, method), token)
         except TokenUnreadable as error:
