@@ -142,13 +142,12 @@ def test_words_and_keys_that_nobody_knows_yet_survive() -> None:
         build_row(
             deployment_status="Teleporting",
             deployment_desired_status="Elsewhere",
-            deployment_resources_status="Half",
             platform_version="1.0.0-rc1",
             brand_new_key={"deep": [1, 2, 3]},
         )
     )
     assert view is not None
-    assert (view.status, view.desired_status, view.resources_status) == ("Teleporting", "Elsewhere", "Half")
+    assert (view.status, view.desired_status) == ("Teleporting", "Elsewhere")
     assert view.platform_version == "1.0.0-rc1"
 
 

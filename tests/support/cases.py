@@ -42,7 +42,6 @@ VIEW = PipelineView(
     name="orders",
     status="AwaitingApproval",
     desired_status="Running",
-    resources_status="Provisioned",
     resources_desired_status="Provisioned",
     deployment_id="deployment-1",
     program_version=7,
@@ -130,7 +129,6 @@ class World:
 BROKEN = DeploymentError(code="InitializationError", message="cannot open sink")
 STOPPED = {
     "status": "Stopped",
-    "resources_status": "Stopped",
     "resources_desired_status": "Stopped",
     "deployment_id": None,
     "diff": None,

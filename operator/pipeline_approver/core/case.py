@@ -13,7 +13,6 @@ from pipeline_approver.core.times import Moment
 AWAITING_APPROVAL = "AwaitingApproval"
 UNAVAILABLE = "Unavailable"
 STOPPED = "Stopped"
-STOPPING = "Stopping"
 PROVISIONED = "Provisioned"
 RUNNING = ("Running", "Paused")
 """Feldera's words for a pipeline that has come up; also the desired states under which one may be approved."""

@@ -22,7 +22,7 @@ from pipeline_approver.core.case import (
 )
 from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.resource import APPROVE, REJECT
-from pipeline_approver.core.status import IN_FLIGHT, Decision, Handled, Outcome, Request, Status, Verdict
+from pipeline_approver.core.status import Decision, Handled, Outcome, Request, Status, Verdict
 from pipeline_approver.core.times import round_down, round_up
 
 SILENT_SINCE = (0, 300)
@@ -318,8 +318,3 @@ def _parse_version(text: str) -> tuple[int, ...]:
     parts = text.removeprefix("v").split(".")[:2]
     # A version that is not one says nothing against it.
     return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else SILENT_SINCE
-
-
-def is_settled(status: Status) -> bool:
-    """Whether no decision is in flight."""
-    return status.decision is None or status.decision.outcome not in IN_FLIGHT

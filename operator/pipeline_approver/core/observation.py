@@ -24,7 +24,6 @@ class PipelineView:
     status: str
     """Combined `deployment_status`, for example AwaitingApproval; empty when absent."""
     desired_status: str = ""
-    resources_status: str = ""
     resources_desired_status: str = ""
     deployment_id: str | None = None
     """New for every start; None while stopped."""

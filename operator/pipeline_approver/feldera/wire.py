@@ -31,7 +31,6 @@ def parse_view(row: object) -> PipelineView | None:
         name=name,
         status=status,
         desired_status=text(row.get("deployment_desired_status")),
-        resources_status=text(row.get("deployment_resources_status")),
         resources_desired_status=text(row.get("deployment_resources_desired_status")),
         deployment_id=deployment_id,
         program_version=int64(row.get("program_version")) or 0,
