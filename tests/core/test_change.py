@@ -18,7 +18,7 @@ from pipeline_approver.core.change import (
     summarise,
 )
 from pipeline_approver.core.observation import Program
-from pipeline_approver.core.risk import Risk, assess_risk
+from pipeline_approver.core.risk import SHOWN_REASONS, Risk, assess_risk
 from support.cases import JSON, PROGRAM, make_diff
 
 
@@ -55,6 +55,49 @@ def test_the_highest_class_counts_and_comes_first() -> None:
     risk, reasons = assess_risk(parse_change(diff), program=PROGRAM, outputs=Outputs.EMIT)
     assert risk is Risk.DESTRUCTIVE
     assert [reason.split()[0] for reason in reasons] == ["removed", "modified", "added"]
+
+
+def test_reasons_are_ordered_by_class_wherever_they_stand_in_a_diff() -> None:
+    diff = make_diff(added_views=["a"], added_input_connectors=["t.c"], removed_output_connectors=["v.c"])
+    risk, reasons = assess_risk(parse_change(diff), program=PROGRAM, outputs=Outputs.EMIT)
+    assert risk is Risk.REINGESTS
+    assert reasons == (
+        "added input connector t.c may read into its table what is already there",
+        "removed output connector v.c leaves its sink stale",
+        "added view a",
+    )
+
+
+def test_of_too_many_reasons_the_gravest_are_shown_and_the_rest_counted() -> None:
+    names = [f"v{number:02}" for number in range(SHOWN_REASONS)]
+    change = parse_change(make_diff(added_views=names))
+    _, reasons = assess_risk(change, program=PROGRAM, outputs=Outputs.EMIT)
+    assert reasons == tuple(f"added view {name}" for name in names)
+    change = parse_change(make_diff(added_views=names, removed_tables=["t"]))
+    _, reasons = assess_risk(change, program=PROGRAM, outputs=Outputs.EMIT)
+    assert reasons == (
+        "removed table t loses its rows",
+        *(f"added view {name}" for name in names[: SHOWN_REASONS - 2]),
+        "and 2 more",
+    )
+
+
+def test_what_feldera_could_not_compute_is_told_in_its_words() -> None:
+    change = parse_change(json.dumps({"program_diff": None, "program_diff_error": "no IR"}))
+    risk, reasons = assess_risk(change, program=PROGRAM, outputs=Outputs.EMIT)
+    assert (risk, reasons) == (Risk.UNKNOWN, ("Feldera could not compute the difference: no IR",))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        (Outputs.EMIT, "modified view v is computed again and sent whole to its sinks"),
+        (Outputs.SILENT, "modified view v is computed again; silently, so its sinks keep what they last received"),
+    ],
+)
+def test_a_modified_view_is_sent_or_kept_as_the_outputs_say(outputs: Outputs, reason: str) -> None:
+    _, reasons = assess_risk(parse_change(make_diff(modified_views=["v"])), program=PROGRAM, outputs=outputs)
+    assert reasons == (reason,)
 
 
 def test_a_modified_view_names_what_it_feeds() -> None:
