@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from pipeline_approver.core.case import Act
+from pipeline_approver.core.case import Act, Problem
 from pipeline_approver.core.observation import PipelineView
 from pipeline_approver.core.settle import Accepted, Ambiguous, Answer, NotApplied, Refused
-from pipeline_approver.core.status import CheckpointStep, Outcome
+from pipeline_approver.core.status import CheckpointStep, Outcome, Verdict
 from support.cases import (
     BROKEN,
     NEXT_DEPLOYMENT,
+    PROGRAM,
     RUNNING,
     STOPPED,
     VIEW,
@@ -184,3 +185,105 @@ def test_the_history_keeps_the_last_ten() -> None:
         world.set(**RUNNING).step()
     assert len(world.status.history) == 10
     assert world.status.history[-1].deployment_id == "d11"
+
+
+REJECTED: list[tuple[str, dict[str, Any], Answer, Outcome]] = [
+    ("stopped", STOPPED, Accepted(), Outcome.STOPPED),
+    ("stopped, unanswered", STOPPED, Ambiguous(message="?"), Outcome.STOPPED),
+    ("still deployed but stopped", {"status": "Stopped", "diff": None}, Accepted(), Outcome.STOPPED),
+    ("stopping", {"status": "Stopping", "resources_desired_status": "Stopped"}, Accepted(), Outcome.SENT),
+    ("started again", {**NEXT_DEPLOYMENT, "status": "Initializing", "diff": None}, Accepted(), Outcome.STOPPED),
+    ("started again, unanswered", NEXT_DEPLOYMENT, Ambiguous(message="?"), Outcome.SUPERSEDED),
+    ("deleted", {"view": None, "absent": True}, Accepted(), Outcome.SUPERSEDED),
+    ("approved by somebody", {"status": "Bootstrapping", "diff": None}, Accepted(), Outcome.SUPERSEDED),
+    ("runs", RUNNING, Accepted(), Outcome.SUPERSEDED),
+    ("runs while it stops", {**RUNNING, "resources_desired_status": "Stopped"}, Accepted(), Outcome.SENT),
+]
+
+
+@pytest.mark.parametrize(
+    ("facts", "answer", "outcome"), [row[1:] for row in REJECTED], ids=[row[0] for row in REJECTED]
+)
+def test_a_rejection_is_followed_to_its_end(facts: dict[str, Any], answer: Answer, outcome: Outcome) -> None:
+    world = shown()
+    world.set(reject=world.request_id)
+    world.answer(world.step(), answer).set(**facts)
+    assert world.step() is None
+    decision = world.status.decision
+    assert decision is not None
+    assert decision.outcome is outcome
+    if outcome is not Outcome.SENT:
+        assert (decision.unanswered, decision.retry_at) == (False, None)
+        assert [entry.outcome for entry in world.status.history] == [outcome]
+
+
+FAILING = {"status": "Stopping", "resources_desired_status": "Stopped", "deployment_error": BROKEN, "diff": None}
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"),
+    [
+        (FAILING, Outcome.FAILED),
+        ({**FAILING, "resources_desired_status": "Provisioned"}, Outcome.SENT),
+        ({**FAILING, "deployment_error": None}, Outcome.SENT),
+    ],
+    ids=["dies", "an old error", "is stopped"],
+)
+def test_an_approval_has_failed_when_its_deployment_dies_of_an_error(facts: dict[str, Any], outcome: Outcome) -> None:
+    world = approved().set(**facts)
+    assert world.step() is None
+    assert world.status.decision.outcome is outcome  # type: ignore[union-attr]
+    if outcome is Outcome.FAILED:
+        assert world.status.decision.message == "InitializationError: cannot open sink"  # type: ignore[union-attr]
+
+
+def test_an_approval_without_an_answer_is_known_to_be_taken_when_the_pipeline_bootstraps() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), Ambiguous(message="timeout"))
+    assert world.set(status="Bootstrapping", diff=None).step() is None
+    decision = world.status.decision
+    assert decision is not None
+    assert (decision.outcome, decision.unanswered) == (Outcome.SENT, False)
+    assert decision.message == "Feldera's answer is not known, but the pipeline has left AwaitingApproval"
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+@pytest.mark.parametrize(
+    "facts",
+    [{"diff": None}, {"program": None}, {"resources_desired_status": "Stopped"}, {"suspend": True}],
+    ids=["no diff", "no program", "being stopped", "suspended"],
+)
+def test_a_decision_is_not_sent_again_while_it_would_be_wrong_and_is_afterwards(
+    facts: dict[str, Any], verdict: str
+) -> None:
+    world = shown()
+    waiting = world.request_id
+    world.set(**{verdict: waiting})
+    world.answer(world.step(), NotApplied(message="busy")).later(60)
+    if "program" in facts:
+        facts = {**facts, "program_problem": Problem(reason="ProgramUnreadable", message="HTTP 500")}
+    assert world.set(**facts).step() is None
+    assert world.request_id == waiting
+    assert isinstance(world.set(view=VIEW, program=PROGRAM, program_problem=None, suspend=False).step(), Act)
+
+
+def test_only_an_approval_waits_until_the_pipeline_is_wanted_running_again() -> None:
+    for verdict, acts in (("approve", False), ("reject", True)):
+        world = shown()
+        world.set(**{verdict: world.request_id})
+        world.answer(world.step(), NotApplied(message="busy")).later(60)
+        assert isinstance(world.set(desired_status="Standby").step(), Act) is acts
+        assert world.status.decision.outcome is Outcome.SENDING  # type: ignore[union-attr]
+
+
+def test_the_history_says_how_a_decision_ended_and_nothing_of_how_it_was_carried_out() -> None:
+    world = shown(checkpoint="Never")
+    world.set(approve="true")
+    world.answer(world.step(), NotApplied(message="busy"))
+    world.answer(world.later(60).step(), Accepted(number=4)).set(**RUNNING).step()
+    [entry] = world.status.history
+    assert (entry.verdict, entry.outcome) == (Verdict.APPROVED, Outcome.BOOTSTRAPPED)
+    assert (entry.attempts, entry.retry_at, entry.checkpoint) == (0, None, None)
+    assert entry.checkpoint_sequence_number == 4
+    assert world.status.decision.attempts == 2  # type: ignore[union-attr]

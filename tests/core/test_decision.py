@@ -134,26 +134,31 @@ def test_the_values_that_were_used_up_are_bounded() -> None:
     assert world.status.handled.approve_before == tuple(f"true@{number}" for number in range(12, 2, -1))
 
 
-def test_a_one_shot_can_be_taken_away_and_set_again() -> None:
-    world = shown(approve=None)
-    world.set(approve="true")
-    world.answer(world.step(), Accepted())
-    world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
-    world.step()
-    assert world.step() is None
-    world.set(approve=None).step()
-    assert world.status.handled.approve == ""
-    assert isinstance(world.set(approve="true").step(), Act)
-
-
-def test_a_one_shot_that_was_away_for_a_moment_counts_as_set_again() -> None:
+@pytest.mark.parametrize("annotation", ["approve", "reject"])
+def test_a_one_shot_can_be_taken_away_and_set_again(annotation: str) -> None:
     world = shown()
-    world.set(approve="true")
+    for value in ("true@1", "true@2"):
+        world.set(**{annotation: value})
+        world.answer(world.step(), Accepted())
+        world.set(view=dataclasses.replace(VIEW, deployment_id=f"after {value}")).step()
+        assert world.step() is None
+    assert world.status.handled.find(annotation) == ("true@2", ("true@1",))
+    world.set(**{annotation: None}).step()
+    assert world.status.handled.find(annotation) == ("", ())
+    assert isinstance(world.set(**{annotation: "true@1"}).step(), Act)
+
+
+@pytest.mark.parametrize("annotation", ["approve", "reject"])
+def test_a_one_shot_that_was_away_for_a_moment_counts_as_set_again(annotation: str) -> None:
+    world = shown()
+    world.set(**{annotation: "true"})
     world.answer(world.step(), Accepted())
     world.set(view=dataclasses.replace(VIEW, **NEXT_DEPLOYMENT))
     world.step()
     assert world.step() is None
-    assert isinstance(world.set(released=frozenset({"approve"})).step(), Act)
+    other = {"approve": "reject", "reject": "approve"}[annotation]
+    assert world.set(released=frozenset({other})).step() is None
+    assert isinstance(world.set(released=frozenset({annotation})).step(), Act)
 
 
 def test_a_one_shot_set_before_anything_waits_approves_the_next_request_and_says_so() -> None:
