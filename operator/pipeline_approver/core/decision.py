@@ -15,7 +15,6 @@ from pipeline_approver.core.case import (
     RUNNING,
     Act,
     Case,
-    OneShot,
     Plan,
     Problem,
     ReadProgram,
@@ -108,7 +107,7 @@ def read_program(inquiry: Inquiry) -> Step | None:
 def follow_decision(inquiry: Inquiry) -> Step | None:
     """A decision is carried to its end before the next one is made."""
     step = follow.follow_decision(inquiry.case)
-    if step is not None and step.hold is None and step.attempt is not None:
+    if step is not None and step.attempt is not None:
         return _attempt(inquiry, step.attempt)
     return step
 
@@ -128,9 +127,9 @@ def wait_until_shown(inquiry: Inquiry) -> Step | None:
     """The recorded request stands, but Feldera does not show enough of it right now to act on."""
     view = inquiry.case.view
     if view is None or view.status != AWAITING_APPROVAL or view.diff is None:
-        return Step(keep_request=True)
+        return Step()
     problem = inquiry.case.observation.program_problem
-    return Step(hold=problem, keep_request=True) if problem else None
+    return Step(hold=problem) if problem else None
 
 
 def wait_while_suspended(inquiry: Inquiry) -> Step | None:
@@ -255,7 +254,7 @@ def _decide(inquiry: Inquiry, verdict: Verdict, claim: claims.Claim) -> Step:
 
 def _attempt(inquiry: Inquiry, decision: Decision) -> Step:
     """Record that a call is about to be made, and make it."""
-    view, request = inquiry.case.view, inquiry.request
+    view = inquiry.case.view
     assert view is not None
     attempt = decision.attempts + 1
     recorded = replace(
@@ -275,7 +274,7 @@ def _attempt(inquiry: Inquiry, decision: Decision) -> Step:
         outputs=decision.outputs,
         attempt=attempt,
     )
-    return Step(decision=recorded, action=act, keep_request=request is not None)
+    return Step(decision=recorded, action=act)
 
 
 def _next_status(inquiry: Inquiry, step: Step) -> Status:
@@ -305,7 +304,7 @@ def _next_status(inquiry: Inquiry, step: Step) -> Status:
 
 def _explain_armed(inquiry: Inquiry) -> Problem | None:
     armed = [claim.annotation for claim in (inquiry.approve, inquiry.reject) if claim.armed]
-    if not armed or inquiry.case.rules.one_shot is not OneShot.ANY:
+    if not armed:
         return None
     words = {APPROVE: "approved", REJECT: "rejected"}
     return Problem(

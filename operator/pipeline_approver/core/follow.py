@@ -55,6 +55,7 @@ class Step:
     hold: Problem | None = None
     """Why the request that waits is not decided."""
     keep_request: bool = False
+    """Feldera does not show the request just now, and that withdraws nothing."""
 
 
 def follow_decision(case: Case) -> Step | None:
@@ -161,20 +162,20 @@ def _follow_approval(case: Case, decision: Decision) -> Step:
 def _follow_waiting(case: Case, decision: Decision, view: PipelineView) -> Step:
     """The pipeline waits, and the decision is on its way: is it time to send it (again)?"""
     if case.observation.program is None or view.diff is None:
-        return Step(keep_request=True)
+        return Step()
     leaving = view.resources_desired_status != PROVISIONED or (
         decision.verdict is Verdict.APPROVED and view.desired_status not in RUNNING
     )
     if leaving:
-        return Step(keep_request=True)
+        return Step()
     if digest_change(diff=view.diff, program=case.observation.program, outputs=decision.outputs) != decision.digest:
         what = "the pipeline came up from another state and waits for another change"
         return _end(decision, Outcome.SUPERSEDED, what)
     if case.resource.suspend:
         hold = Problem(reason="Suspended", message="spec.suspend is true, so the decision is not sent")
-        return Step(hold=hold, keep_request=True)
+        return Step(hold=hold)
     if case.retry_at is not None and case.now < case.retry_at:
-        return Step(recheck_at=case.retry_at, keep_request=True)
+        return Step(recheck_at=case.retry_at)
     return Step(attempt=decision)
 
 
