@@ -53,6 +53,7 @@ def test_a_request_that_is_asked_again_under_the_same_id_gets_the_recorded_decis
     action = world.set(view=VIEW, approve=None).step()
     assert isinstance(action, Act)
     assert action.attempt == 2
+    assert world.status.decision.outcome is Outcome.SENDING  # type: ignore[union-attr]
 
 
 def test_a_call_whose_fate_is_unknown_is_made_again_only_after_it_must_be_over() -> None:
@@ -246,6 +247,8 @@ def test_an_approval_without_an_answer_is_known_to_be_taken_when_the_pipeline_bo
     assert decision is not None
     assert (decision.outcome, decision.unanswered) == (Outcome.SENT, False)
     assert decision.message == "Feldera's answer is not known, but the pipeline has left AwaitingApproval"
+    world.set(**RUNNING).answer(world.step(), Accepted(number=1))
+    assert world.status.decision.outcome is Outcome.BOOTSTRAPPED  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
@@ -281,7 +284,11 @@ def test_the_history_says_how_a_decision_ended_and_nothing_of_how_it_was_carried
     world = shown(checkpoint="Never")
     world.set(approve="true")
     world.answer(world.step(), NotApplied(message="busy"))
-    world.answer(world.later(60).step(), Accepted(number=4)).set(**RUNNING).step()
+    action = world.later(60).step()
+    assert world.status.decision.message == "busy"  # type: ignore[union-attr]
+    world.answer(action, Accepted(number=4))
+    assert world.status.decision.message == ""  # type: ignore[union-attr]
+    world.set(**RUNNING).step()
     [entry] = world.status.history
     assert (entry.verdict, entry.outcome) == (Verdict.APPROVED, Outcome.BOOTSTRAPPED)
     assert (entry.attempts, entry.retry_at, entry.checkpoint) == (0, None, None)
