@@ -1,21 +1,14 @@
 """What annotations decide: each form of a value, used up or fresh, and what is said of one that decides nothing."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from pipeline_approver.core.case import Act, OneShot, Rules
 from pipeline_approver.core.settle import Accepted, Refused
 from pipeline_approver.core.status import Outcome, Verdict
-from support.cases import (
-    NEXT_DEPLOYMENT,
-    RUNNING,
-    VIEW,
-    World,
-    approved,
-    shown,
-    token_for,
-)
+from support.cases import NEXT_DEPLOYMENT, RUNNING, VIEW, World, approved, shown, token_for
 
 
 @pytest.mark.parametrize("kind", ["true", "true@release-42", "id", "digest"])
@@ -189,6 +182,30 @@ def test_a_one_shot_seen_together_with_its_request_is_refused_in_that_setting() 
     world = World(approve="true", rules=Rules(one_shot=OneShot.WAITING))
     assert world.step() is None
     assert world.step() is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [(NEXT_DEPLOYMENT, "SetTooEarly"), (RUNNING, "SetTooEarly"), ({}, None)],
+    ids=["another request", "no request any more", "the request that was shown"],
+)
+def test_in_that_setting_a_one_shot_decides_the_request_that_was_shown_and_no_other(
+    facts: dict[str, Any], said: str | None
+) -> None:
+    world = shown(rules=Rules(one_shot=OneShot.WAITING))
+    assert isinstance(world.set(approve="true", **facts).step(), Act) is (said is None)
+    assert [ignored.reason for ignored in world.status.ignored] == ([said] if said else [])
+    assert world.status.handled.approve == "true"
+
+
+def test_a_value_that_was_used_up_is_reported_only_while_something_waits() -> None:
+    world = shown()
+    world.set(approve="true")
+    world.answer(world.step(), Accepted()).set(**NEXT_DEPLOYMENT).step()
+    world.step()
+    assert [ignored.reason for ignored in world.status.ignored] == ["UsedUp"]
+    world.set(**RUNNING).step()
+    assert world.status.ignored == ()
 
 
 def test_an_id_that_nothing_waits_for_is_reported_unless_it_was_decided() -> None:

@@ -5,13 +5,9 @@ from typing import Any
 import pytest
 
 from pipeline_approver.core.case import ReadProgram
-from support.cases import (
-    NEXT_DEPLOYMENT,
-    RUNNING,
-    World,
-    make_diff,
-    shown,
-)
+from pipeline_approver.core.change import Outputs
+from pipeline_approver.core.settle import Refused
+from support.cases import NEXT_DEPLOYMENT, RUNNING, World, make_diff, shown
 
 
 def test_a_request_is_shown_with_its_risk_its_change_and_the_command_to_approve_it() -> None:
@@ -79,6 +75,18 @@ def test_changing_how_outputs_are_treated_makes_another_request() -> None:
     first = world.request_id
     world.set(silent_bootstrap=True).step()
     assert world.request_id != first
+
+
+def test_outputs_stand_as_decided_only_while_the_decision_is_carried_out() -> None:
+    world = shown()
+    first = world.request_id
+    world.set(approve="true")
+    action = world.step()
+    world.set(outputs="Silent").step()
+    assert world.request_id == first
+    world.answer(action, Refused(message="no")).step()
+    assert world.request_id != first
+    assert world.status.request.outputs is Outputs.SILENT  # type: ignore[union-attr]
 
 
 def test_a_diff_in_another_order_is_the_same_change() -> None:
