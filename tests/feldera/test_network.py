@@ -261,3 +261,4 @@ async def test_a_cut_tls_connection_may_have_carried_it_out(connect: Any, listen
     url = await listen(cut, context=authority.context)
     for error in await fail(connect(url, ca=authority.pem)):
         assert (type(error), error.applied) == (errors.Ambiguous, None)
+        assert str(error) == "the connection broke"

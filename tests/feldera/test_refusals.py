@@ -224,3 +224,19 @@ async def test_a_message_is_one_bounded_line_whatever_the_server_says(client_of:
     assert message.isprintable()
     assert len(message) <= errors.MESSAGE_LENGTH
     assert message.startswith("Feldera answers 400 Bad Code: no [31mred xxx")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"text": HTML}, f"'{HTML}'"),
+        ({"text": ""}, "''"),
+        ({"json": {"message": "", "error_code": "PostgresError"}}, """'{"message":"","error_code":"PostgresError"}'"""),
+        ({"json": {"message": 3}}, """'{"message":3}'"""),
+    ],
+    ids=["a page", "nothing", "an empty message", "no text"],
+)
+async def test_an_error_without_a_message_shows_how_its_body_begins(client_of: Any, body: Any, told: str) -> None:
+    with pytest.raises(errors.Ambiguous) as caught:
+        await client_of(502, **body).list_pipelines()
+    assert str(caught.value).removeprefix("Feldera answers 502").removeprefix(" PostgresError") == f": {told}"
