@@ -1,86 +1,139 @@
-"""The work queue: every key once, never two workers on one key, people first."""
+"""The work queue: every key once, never two workers on one key, people first. Time is virtual."""
 
 import asyncio
-import itertools
+import contextlib
+import functools
+import random
+from collections.abc import Awaitable, Callable
 
 from pipeline_approver.engine.queue import Lane, WorkQueue
+from simulation.loop import SimLoop
+
+LONG = 1e6
 
 
-async def test_a_key_waits_only_once() -> None:
-    queue = WorkQueue()
-    for _ in range(3):
-        queue.add("a")
-    queue.add("b")
-    assert [await queue.get(Lane.BACKGROUND) for _ in range(2)] == ["a", "b"]
+def in_virtual_time(story: Callable[[WorkQueue], Awaitable[None]]) -> Callable[[], None]:
+    """A test that ends at once, however long its timers are; one that waits for ever fails."""
+
+    @functools.wraps(story)
+    def test() -> None:
+        loop, tasks = SimLoop(random.Random(0)), []
+
+        async def tell() -> None:
+            await story(WorkQueue())
+
+        process = loop.spawn("test")
+        process.call_soon(lambda: tasks.append(loop.create_task(tell())))
+        loop.run_until(2 * LONG)
+        [task] = tasks
+        assert task.done(), "the test waits for something that does not come"
+        task.result()
+
+    del test.__wrapped__  # type: ignore[attr-defined]
+    return test
 
 
-async def test_a_person_overtakes_background_work() -> None:
-    queue = WorkQueue()
+async def take(queue: WorkQueue, lane: Lane = Lane.BACKGROUND) -> str | None:
+    """The next key, also one that comes later; None when none comes."""
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(queue.get(lane), LONG / 4)
+    return None
+
+
+@in_virtual_time
+async def test_a_key_waits_only_once(queue: WorkQueue) -> None:
+    for key in "abab":
+        queue.add(key)
+    assert [await take(queue), await take(queue), await take(queue)] == ["a", "b", None]
+
+
+@in_virtual_time
+async def test_a_person_overtakes_background_work(queue: WorkQueue) -> None:
     queue.add("a")
     queue.add("b")
     queue.add("b", lane=Lane.URGENT)
-    assert await queue.get(Lane.URGENT) == "b"
-    assert await queue.get(Lane.BACKGROUND) == "a"
+    assert await take(queue, Lane.URGENT) == "b"
+    assert await take(queue) == "a"
+    assert await take(queue) is None
     queue.done("a")
     assert len(queue) == 1
 
 
-async def test_background_work_does_not_demote_what_a_person_caused() -> None:
-    queue = WorkQueue()
+@in_virtual_time
+async def test_background_work_does_not_demote_what_a_person_caused(queue: WorkQueue) -> None:
     queue.add("a", lane=Lane.URGENT)
     queue.add("a")
-    assert await queue.get(Lane.URGENT) == "a"
+    assert await take(queue, Lane.URGENT) == "a"
+    assert await take(queue) is None
 
 
-async def test_a_key_that_changes_while_it_is_worked_on_comes_again_afterwards() -> None:
-    queue = WorkQueue()
+@in_virtual_time
+async def test_a_key_that_changes_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue) -> None:
     queue.add("a")
-    key = await queue.get(Lane.BACKGROUND)
+    assert await take(queue) == "a"
     queue.add("a", lane=Lane.URGENT)
     queue.add("a")
-    waiting = asyncio.create_task(queue.get(Lane.URGENT))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    queue.done(key)
-    assert await waiting == "a"
+    assert (await take(queue, Lane.URGENT), await take(queue)) == (None, None)
+    queue.done("a")
+    assert await take(queue, Lane.URGENT) == "a"
+    queue.done("a")
+    assert (await take(queue, Lane.URGENT), await take(queue)) == (None, None)
 
 
-async def test_of_several_delays_the_shortest_counts() -> None:
-    queue = WorkQueue()
-    queue.add_later("a", seconds=3600)
-    queue.add_later("a", seconds=0)
-    queue.add_later("a", seconds=1800)
-    assert await queue.get(Lane.BACKGROUND) == "a"
+@in_virtual_time
+async def test_of_several_delays_the_shortest_counts_and_the_others_not(queue: WorkQueue) -> None:
+    for seconds in (300, 100, 200):
+        queue.add_later("a", seconds=seconds)
+    loop = asyncio.get_running_loop()
+    assert await take(queue) == "a"
+    assert round(loop.time()) == 100
+    queue.done("a")
+    assert await take(queue) is None
 
 
-async def test_a_forgotten_key_does_not_come_back() -> None:
-    queue = WorkQueue()
-    queue.add("a")
-    queue.add_later("b", seconds=0)
-    queue.forget("a")
-    queue.forget("b")
-    queue.add_later("c", seconds=0)
-    assert await queue.get(Lane.BACKGROUND) == "c"
-    assert len(queue) == 1
+@in_virtual_time
+async def test_a_delay_that_is_over_stands_in_the_way_of_no_other(queue: WorkQueue) -> None:
+    for _ in range(3):
+        queue.add_later("a", seconds=100)
+        assert await take(queue) == "a"
+        queue.done("a")
 
 
-async def test_back_off_grows_until_success() -> None:
-    queue, loop = WorkQueue(), asyncio.get_running_loop()
-    delays = []
-    for _ in range(4):
+@in_virtual_time
+async def test_a_forgotten_key_does_not_come_back(queue: WorkQueue) -> None:
+    for lane in Lane:
+        queue.add(f"in lane {lane}", lane=lane)
+        queue.forget(f"in lane {lane}")
+    queue.add_later("late", seconds=1)
+    queue.forget("late")
+    queue.add("busy")
+    assert await take(queue) == "busy"
+    queue.add("busy")
+    queue.forget("busy")
+    queue.done("busy")
+    assert (await take(queue), await take(queue, Lane.URGENT)) == (None, None)
+    assert len(queue) == 0
+
+
+@in_virtual_time
+async def test_back_off_doubles_up_to_a_minute_until_success(queue: WorkQueue) -> None:
+    async def measure() -> float:
+        loop = asyncio.get_running_loop()
         before = loop.time()
         queue.retry("a")
-        delays.append(queue._timers["a"].when() - before)
-        queue._timers.pop("a").cancel()
-    assert all(later > 1.5 * earlier for earlier, later in itertools.pairwise(delays))
+        assert await take(queue) == "a"
+        queue.done("a")
+        return round(loop.time() - before, 2)
+
+    assert [await measure() for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     queue.succeed("a")
-    queue.retry("a")
-    assert queue._timers["a"].when() - loop.time() < delays[1]
+    assert [await measure() for _ in range(2)] == [0.5, 1]
     queue.forget("a")
+    assert await measure() == 0.5
 
 
-async def test_passes_that_find_nothing_to_do_hold_up_nothing_else() -> None:
-    queue = WorkQueue()
+@in_virtual_time
+async def test_passes_that_find_nothing_to_do_hold_up_nothing_else(queue: WorkQueue) -> None:
     left: list[int] = []
     for number in range(100):
         queue.add(str(number))
