@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from pipeline_approver.core.status import Status
+from pipeline_approver.core.status import Handled, Status
+from pipeline_approver.core.tokens import parse_token
 from pipeline_approver.engine.cache import Cache
 from support.cases import NOW, RESOURCE, World
 
@@ -93,3 +94,25 @@ async def test_a_decision_is_dated_when_it_changes_and_its_pause_measured_anew()
     cache.observe(replace(EMPTY, resource_version="7", status=replace(decided(), decision=None)))
     assert entry.decided_at > first
     assert entry.pause_until is None
+
+
+async def test_a_value_that_was_away_for_a_moment_is_remembered_until_something_is_recorded() -> None:
+    cache = Cache()
+    used = replace(Status(), handled=Handled(approve="true"))
+    there = replace(EMPTY, approve=parse_token("true"), status=used)
+    cache.observe(there)
+    entry = cache.get(EMPTY.key)
+    assert entry is not None
+    assert entry.released == frozenset()
+    cache.observe(replace(there, resource_version="6", approve=parse_token(None)))
+    cache.observe(replace(there, resource_version="7"))
+    cache.observe(replace(there, resource_version="8", reason="because"))
+    assert entry.released == {"approve"}
+    for version, status in (
+        ("9", replace(used, handled=Handled(approve="true", approve_before=("true@1",)))),
+        ("10", replace(used, decision=decided().decision)),
+    ):
+        cache.observe(replace(there, resource_version=f"{version}0", approve=parse_token(None)))
+        assert entry.released == {"approve"}
+        cache.observe(replace(there, resource_version=f"{version}1", status=status))
+        assert entry.released == frozenset()

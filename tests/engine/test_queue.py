@@ -2,35 +2,9 @@
 
 import asyncio
 import contextlib
-import functools
-import random
-from collections.abc import Awaitable, Callable
 
 from pipeline_approver.engine.queue import Lane, WorkQueue
-from simulation.loop import SimLoop
-
-LONG = 1e6
-
-
-def in_virtual_time(story: Callable[[WorkQueue], Awaitable[None]]) -> Callable[[], None]:
-    """A test that ends at once, however long its timers are; one that waits for ever fails."""
-
-    @functools.wraps(story)
-    def test() -> None:
-        loop, tasks = SimLoop(random.Random(0)), []
-
-        async def tell() -> None:
-            await story(WorkQueue())
-
-        process = loop.spawn("test")
-        process.call_soon(lambda: tasks.append(loop.create_task(tell())))
-        loop.run_until(2 * LONG)
-        [task] = tasks
-        assert task.done(), "the test waits for something that does not come"
-        task.result()
-
-    del test.__wrapped__  # type: ignore[attr-defined]
-    return test
+from support.virtual import LONG, in_virtual_time
 
 
 async def take(queue: WorkQueue, lane: Lane = Lane.BACKGROUND) -> str | None:
@@ -41,14 +15,16 @@ async def take(queue: WorkQueue, lane: Lane = Lane.BACKGROUND) -> str | None:
 
 
 @in_virtual_time
-async def test_a_key_waits_only_once(queue: WorkQueue) -> None:
+async def test_a_key_waits_only_once() -> None:
+    queue = WorkQueue()
     for key in "abab":
         queue.add(key)
     assert [await take(queue), await take(queue), await take(queue)] == ["a", "b", None]
 
 
 @in_virtual_time
-async def test_a_person_overtakes_background_work(queue: WorkQueue) -> None:
+async def test_a_person_overtakes_background_work() -> None:
+    queue = WorkQueue()
     queue.add("a")
     queue.add("b")
     queue.add("b", lane=Lane.URGENT)
@@ -60,7 +36,8 @@ async def test_a_person_overtakes_background_work(queue: WorkQueue) -> None:
 
 
 @in_virtual_time
-async def test_background_work_does_not_demote_what_a_person_caused(queue: WorkQueue) -> None:
+async def test_background_work_does_not_demote_what_a_person_caused() -> None:
+    queue = WorkQueue()
     queue.add("a", lane=Lane.URGENT)
     queue.add("a")
     assert await take(queue, Lane.URGENT) == "a"
@@ -68,7 +45,8 @@ async def test_background_work_does_not_demote_what_a_person_caused(queue: WorkQ
 
 
 @in_virtual_time
-async def test_a_key_that_changes_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue) -> None:
+async def test_a_key_that_changes_while_it_is_worked_on_comes_again_afterwards() -> None:
+    queue = WorkQueue()
     queue.add("a")
     assert await take(queue) == "a"
     queue.add("a", lane=Lane.URGENT)
@@ -81,7 +59,8 @@ async def test_a_key_that_changes_while_it_is_worked_on_comes_again_afterwards(q
 
 
 @in_virtual_time
-async def test_of_several_delays_the_shortest_counts_and_the_others_not(queue: WorkQueue) -> None:
+async def test_of_several_delays_the_shortest_counts_and_the_others_not() -> None:
+    queue = WorkQueue()
     for seconds in (300, 100, 200):
         queue.add_later("a", seconds=seconds)
     loop = asyncio.get_running_loop()
@@ -92,7 +71,8 @@ async def test_of_several_delays_the_shortest_counts_and_the_others_not(queue: W
 
 
 @in_virtual_time
-async def test_a_delay_that_is_over_stands_in_the_way_of_no_other(queue: WorkQueue) -> None:
+async def test_a_delay_that_is_over_stands_in_the_way_of_no_other() -> None:
+    queue = WorkQueue()
     for _ in range(3):
         queue.add_later("a", seconds=100)
         assert await take(queue) == "a"
@@ -100,7 +80,8 @@ async def test_a_delay_that_is_over_stands_in_the_way_of_no_other(queue: WorkQue
 
 
 @in_virtual_time
-async def test_a_forgotten_key_does_not_come_back(queue: WorkQueue) -> None:
+async def test_a_forgotten_key_does_not_come_back() -> None:
+    queue = WorkQueue()
     for lane in Lane:
         queue.add(f"in lane {lane}", lane=lane)
         queue.forget(f"in lane {lane}")
@@ -116,7 +97,9 @@ async def test_a_forgotten_key_does_not_come_back(queue: WorkQueue) -> None:
 
 
 @in_virtual_time
-async def test_back_off_doubles_up_to_a_minute_until_success(queue: WorkQueue) -> None:
+async def test_back_off_doubles_up_to_a_minute_until_success() -> None:
+    queue = WorkQueue()
+
     async def measure() -> float:
         loop = asyncio.get_running_loop()
         before = loop.time()
@@ -133,8 +116,8 @@ async def test_back_off_doubles_up_to_a_minute_until_success(queue: WorkQueue) -
 
 
 @in_virtual_time
-async def test_passes_that_find_nothing_to_do_hold_up_nothing_else(queue: WorkQueue) -> None:
-    left: list[int] = []
+async def test_passes_that_find_nothing_to_do_hold_up_nothing_else() -> None:
+    queue, left = WorkQueue(), list[int]()
     for number in range(100):
         queue.add(str(number))
 
