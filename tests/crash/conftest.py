@@ -41,6 +41,15 @@ class Case:
         return f"{self.how} {self.point}, {self.act} with {self.style} answers, {self.where}"
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Refuse a test that would have the stories stand still while their operators go on."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            marker = item.get_closest_marker("asyncio")
+            if marker is None or marker.kwargs.get("loop_scope") != "session":
+                raise pytest.UsageError(f"{item.nodeid}: tests of this folder live in the loop of the session")
+
+
 Open = Callable[..., contextlib.AbstractAsyncContextManager[Stage]]
 """Opens a stage, here or there: `open_stage(where, **feldera)`."""
 
