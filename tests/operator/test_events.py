@@ -3,7 +3,7 @@
 import asyncio
 
 from pipeline_approver.sandbox.feldera import pipeline_diff
-from support.stage import Stage, wait_until
+from support.stage import PATIENT, Stage, wait_until
 
 DIFF = pipeline_diff(added_views=["daily"])
 STORY = ["ApprovalRequired", "Approved", "Bootstrapping", "Bootstrapped", "CheckpointRecorded", "CheckpointComplete"]
@@ -63,7 +63,7 @@ async def test_a_burst_of_approvals_is_not_slowed_by_its_events(stage: Stage) ->
     for name in names:
         stage.feldera.add(name, state="AwaitingApproval", diff=DIFF)
         stage.create(name, annotations={"approve": "true"})
-    async with stage.operator():
+    async with stage.operator(**PATIENT):
         hold = stage.kube.hold(("create", "events"))
         await asyncio.gather(*(stage.outcome(name, "Bootstrapped") for name in names))
         hold.release()

@@ -15,7 +15,7 @@ import yaml
 
 from pipeline_approver.settings import Settings, SettingsInvalid, add_arguments, read_settings
 from support.scrape import Scrape, free_port, get, scrape, scrape_until
-from support.stage import OperatorProcess, Stage, wait_until
+from support.stage import PATIENT, OperatorProcess, Stage, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HOME = "pipeline-approver-system"
@@ -320,9 +320,7 @@ async def test_two_replicas_that_both_act_carry_every_decision_out_once(stage: S
     """The Lease saves work. What is correct rests on the conditional writes alone."""
     names = [f"p{number}" for number in range(24)]
     add(stage, *names)
-    # Time to make a call after its record also where the machine is busy.
-    patient = {"settle_seconds": 30.0, "approve_timeout_seconds": 10.0}
-    async with replica(stage, **patient) as first, replica(stage, **patient) as second:
+    async with replica(stage, **PATIENT) as first, replica(stage, **PATIENT) as second:
         for name in names:
             stage.feldera.ask(name)
         requests = {name: await stage.request(name) for name in names}

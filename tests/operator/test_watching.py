@@ -7,7 +7,7 @@ import pytest
 
 from pipeline_approver.app import StartupFailed
 from pipeline_approver.sandbox.feldera import pipeline_diff
-from support.stage import Stage, wait_until
+from support.stage import PATIENT, Stage, wait_until
 
 DIFF = pipeline_diff(added_views=["daily"])
 
@@ -186,7 +186,7 @@ async def test_two_operators_at_once_approve_once(stage: Stage) -> None:
     for name in names:
         stage.feldera.add(name, state="AwaitingApproval", diff=DIFF)
         stage.create(name)
-    async with stage.operator(), stage.operator():
+    async with stage.operator(**PATIENT), stage.operator(**PATIENT):
         for name in names:
             await stage.request(name)
         for name in names:

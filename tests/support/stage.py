@@ -27,6 +27,8 @@ PATIENCE_SECONDS = 30.0
 
 # Fast enough that nobody waits, slow enough that a poll does not overtake a call.
 SETTINGS = {"poll_interval_seconds": 0.05, "approve_timeout_seconds": 1.0, "settle_seconds": 1.5, "health_port": 0}
+PATIENT = {"approve_timeout_seconds": 10.0, "settle_seconds": 30.0}
+"""For many at once: half a second from a record to its call, as above, is too little for them on a busy machine."""
 
 
 async def wait_until(look: Callable[[], T], what: str = "the condition") -> T:
