@@ -254,7 +254,12 @@ def test_an_approval_without_an_answer_is_known_to_be_taken_when_the_pipeline_bo
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 @pytest.mark.parametrize(
     "facts",
-    [{"diff": None}, {"program": None}, {"resources_desired_status": "Stopped"}, {"suspend": True}],
+    [
+        {"diff": None},
+        {"program": None, "program_problem": Problem(reason="ProgramUnreadable", message="HTTP 500")},
+        {"resources_desired_status": "Stopped"},
+        {"suspend": True},
+    ],
     ids=["no diff", "no program", "being stopped", "suspended"],
 )
 def test_a_decision_is_not_sent_again_while_it_would_be_wrong_and_is_afterwards(
@@ -264,8 +269,6 @@ def test_a_decision_is_not_sent_again_while_it_would_be_wrong_and_is_afterwards(
     waiting = world.request_id
     world.set(**{verdict: waiting})
     world.answer(world.step(), NotApplied(message="busy")).later(60)
-    if "program" in facts:
-        facts = {**facts, "program_problem": Problem(reason="ProgramUnreadable", message="HTTP 500")}
     assert world.set(**facts).step() is None
     assert world.request_id == waiting
     assert isinstance(world.set(view=VIEW, program=PROGRAM, program_problem=None, suspend=False).step(), Act)

@@ -16,15 +16,10 @@ from pipeline_approver.core.settle import (
     Refused,
     Unsupported,
 )
-from pipeline_approver.core.status import CheckpointStep, Decision, Outcome
-from support.cases import NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, approved
+from pipeline_approver.core.status import CheckpointStep, Outcome
+from support.cases import NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, approved, decision_of
 
 DURABLE = "CheckpointDurable"
-
-
-def decision_of(world: World) -> Decision:
-    assert world.status.decision is not None
-    return world.status.decision
 
 
 def requested(number: int = 7) -> World:

@@ -5,15 +5,9 @@ import pytest
 from pipeline_approver.core.case import Act, OneShot, Problem, Rules
 from pipeline_approver.core.settle import Accepted
 from pipeline_approver.core.status import Outcome
-from support.cases import NEXT_DEPLOYMENT, RUNNING, STOPPED, VIEW, World
+from support.cases import NEXT_DEPLOYMENT, RUNNING, STOPPED, VIEW, World, shown
 
 SILENT = Problem(reason="TimedOut", message="no answer in time")
-
-
-def shown() -> World:
-    world = World()
-    world.step()
-    return world
 
 
 @pytest.mark.parametrize("form", ["id", "digest", "true"])

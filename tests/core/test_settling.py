@@ -7,20 +7,8 @@ import pytest
 
 from pipeline_approver.core.case import Act, RequestCheckpoint
 from pipeline_approver.core.settle import Accepted, Ambiguous, Answer, NotApplied, Refused, Unsupported, settle
-from pipeline_approver.core.status import Decision, Outcome
-from support.cases import NEXT_DEPLOYMENT, NOW, RUNNING, VIEW, World, approved, shown
-
-
-def decision_of(world: World) -> Decision:
-    assert world.status.decision is not None
-    return world.status.decision
-
-
-def sending(annotation: str = "approve") -> tuple[World, Act]:
-    world = shown()
-    action = world.set(**{annotation: world.request_id}).step()
-    assert isinstance(action, Act)
-    return world, action
+from pipeline_approver.core.status import Outcome
+from support.cases import NEXT_DEPLOYMENT, NOW, RUNNING, VIEW, World, approved, decision_of, sending
 
 
 @pytest.mark.parametrize("annotation", ["approve", "reject"])

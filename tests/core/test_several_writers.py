@@ -8,8 +8,8 @@ import pytest
 from pipeline_approver.core.case import APPROVED, Act, Rules
 from pipeline_approver.core.follow import LONGEST_PAUSE, measure_pause
 from pipeline_approver.core.settle import Accepted, Ambiguous, NotApplied, Progress, Refused
-from pipeline_approver.core.status import Decision, Outcome
-from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World
+from pipeline_approver.core.status import Outcome
+from support.cases import BROKEN, NEXT_DEPLOYMENT, NOW, RUNNING, STOPPED, VIEW, World, decision_of
 
 SECOND = datetime.timedelta(seconds=1)
 
@@ -21,11 +21,6 @@ def sending(**facts: object) -> World:
     world.set(approve=world.request_id, **facts)
     assert isinstance(world.step(), Act)
     return world
-
-
-def decision_of(world: World) -> Decision:
-    assert world.status.decision is not None
-    return world.status.decision
 
 
 @pytest.mark.parametrize(

@@ -5,19 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline_approver.core.case import Act
 from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.observation import Program
 from pipeline_approver.core.requests import verify
-from support.cases import PROGRAM, VIEW, make_diff, shown
-
-
-def act_on(annotation: str) -> Act:
-    world = shown()
-    action = world.set(**{annotation: world.request_id}).step()
-    assert isinstance(action, Act)
-    return action
-
+from support.cases import PROGRAM, VIEW, make_diff, sending
 
 OBJECTIONS: list[tuple[dict[str, Any], str]] = [
     ({"id": "pipeline-2"}, "another pipeline has taken the name"),
@@ -36,14 +27,14 @@ OBJECTIONS: list[tuple[dict[str, Any], str]] = [
 def test_a_call_is_not_made_for_anything_but_what_was_decided(
     facts: dict[str, Any], objection: str, annotation: str
 ) -> None:
-    act = act_on(annotation)
+    _, act = sending(annotation)
     assert verify(act, VIEW, PROGRAM) == ""
     assert verify(act, dataclasses.replace(VIEW, **facts), PROGRAM) == objection
 
 
 @pytest.mark.parametrize("annotation", ["approve", "reject"])
 def test_a_call_is_not_made_for_what_is_gone_or_cannot_be_compared(annotation: str) -> None:
-    act = act_on(annotation)
+    _, act = sending(annotation)
     assert verify(act, None, PROGRAM) == "the pipeline no longer exists"
     assert verify(act, VIEW, None) == "Feldera does not show the change"
     other = Program(program_code="b" * 64, udf_rust="", udf_toml="")
@@ -53,7 +44,8 @@ def test_a_call_is_not_made_for_what_is_gone_or_cannot_be_compared(annotation: s
 
 @pytest.mark.parametrize(("wanted", "shown_as"), [("Standby", "Standby"), ("", "in no known state")])
 def test_only_an_approval_needs_a_pipeline_that_is_wanted_running(wanted: str, shown_as: str) -> None:
+    (_, approve), (_, reject) = sending("approve"), sending("reject")
     view = dataclasses.replace(VIEW, desired_status=wanted)
-    assert verify(act_on("approve"), view, PROGRAM) == f"the pipeline is wanted {shown_as}, not Running or Paused"
-    assert verify(act_on("reject"), view, PROGRAM) == ""
-    assert verify(act_on("approve"), dataclasses.replace(VIEW, desired_status="Paused"), PROGRAM) == ""
+    assert verify(approve, view, PROGRAM) == f"the pipeline is wanted {shown_as}, not Running or Paused"
+    assert verify(reject, view, PROGRAM) == ""
+    assert verify(approve, dataclasses.replace(VIEW, desired_status="Paused"), PROGRAM) == ""

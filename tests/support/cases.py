@@ -7,13 +7,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pipeline_approver.core.case import Case, Observation
+from pipeline_approver.core.case import Act, Case, Observation
 from pipeline_approver.core.change import Outputs
 from pipeline_approver.core.decision import decide
 from pipeline_approver.core.observation import DeploymentError, PipelineView, Program
 from pipeline_approver.core.resource import CheckpointMode, Resource
 from pipeline_approver.core.settle import Accepted, Answer, settle
-from pipeline_approver.core.status import Status
+from pipeline_approver.core.status import Decision, Status
 from pipeline_approver.core.tokens import parse_token
 
 NOW = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
@@ -149,6 +149,20 @@ def approved(**facts: Any) -> World:
     world = shown(**facts)
     world.set(approve=world.request_id)
     return world.answer(world.step(), Accepted())
+
+
+def sending(annotation: str = "approve") -> tuple[World, Act]:
+    """A world whose decision is recorded, and the call that is to be made for it."""
+    world = shown()
+    action = world.set(**{annotation: world.request_id}).step()
+    assert isinstance(action, Act)
+    return world, action
+
+
+def decision_of(world: World) -> Decision:
+    """The recorded decision."""
+    assert world.status.decision is not None
+    return world.status.decision
 
 
 def token_for(world: World, kind: str) -> str:
